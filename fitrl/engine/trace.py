@@ -1,0 +1,178 @@
+"""Trace a model: run its text once with symbols, and keep the expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fitrl.errors import ModelError
+from fitrl.language.blame import author_text
+from fitrl.language.model import Model
+from fitrl.language.state import State
+from fitrl.language.symbols import Symbol, walk
+from fitrl.language.tables import Table
+from fitrl.language.trial import Given, play_row
+
+
+@dataclass(frozen=True)
+class Program:
+    """One row of a model as scalar expressions.
+
+    Attributes
+    ----------
+    parameters : tuple of str
+        Fitted parameters, in order.
+    columns : tuple of str
+        Columns of the trial table that the expressions use, in order; ``reset`` and ``mask_update`` among them.
+    cells : tuple of (str, int)
+        Cells of the state: field and position.
+    start : tuple
+        For each cell its expression at the start, in parameters.
+    after : tuple
+        For each cell its expression after the row.
+    log_probability : dict
+        For each emission its log probability.
+    recorded : dict
+        For each recorded quantity its expression.
+    """
+
+    parameters: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str, int], ...]
+    start: tuple[Any, ...]
+    after: tuple[Any, ...]
+    log_probability: dict[str, Any]
+    recorded: dict[str, Any]
+
+
+class _Columns:
+    """Columns of a row as symbols, made when they are asked for."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Symbol] = {}
+
+    def __getitem__(self, name: str) -> Symbol:
+        return self.asked.setdefault(name, Symbol("column", name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.asked)
+
+
+def trace(model: Model, task: Any) -> Program:
+    """Trace one row of a model.
+
+    Parameters
+    ----------
+    model : Model
+        With its traits.
+    task : Task
+        Configured, since tables have a size.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    ModelError
+        Names the line if the text does something that a graph cannot follow; also if a parameter has no
+        effect on what is scored, or a column is used that the task does not know.
+    """
+    names = tuple(model.fitted(task))
+    p = model.bind({name: Symbol("parameter", name) for name in names}, task)
+    start = model.start_state(p, task)
+    cells, before = _state_symbols(start)
+    columns = _Columns()
+    with author_text(model):
+        t, after = play_row(
+            model,
+            task,
+            p,
+            before,
+            columns["reset"],
+            columns["mask_update"],
+            lambda p, s, start: Given(model, task, p, s, start, columns),
+        )
+    _check_columns(model, task, columns.asked)
+    program = Program(
+        parameters=names,
+        columns=tuple(columns.asked),
+        cells=cells,
+        start=tuple(_cells(start)),
+        after=tuple(_cells(after)),
+        log_probability=dict(t.log_probability),
+        recorded={name: value for name, value in t.latents.items()},
+    )
+    _check_parameters(model, program)
+    return program
+
+
+def _state_symbols(start: State) -> tuple[tuple[tuple[str, int], ...], State]:
+    cells: list[tuple[str, int]] = []
+    fields: dict[str, Any] = {}
+    for name, value in start.fields().items():
+        if not isinstance(value, Table):
+            cells.append((name, 0))
+            fields[name] = Symbol("state", name, 0)
+            continue
+        data = np.empty(value.shape, dtype=object)
+        for position, index in enumerate(np.ndindex(value.shape)):
+            cells.append((name, position))
+            data[index] = Symbol("state", name, position)
+        fields[name] = Table(data, len(value.shape))
+    return tuple(cells), State(**fields)
+
+
+def _cells(state: State) -> Iterator[Any]:
+    for value in state.fields().values():
+        if isinstance(value, Table):
+            yield from value.cells()
+        else:
+            yield value
+
+
+def _check_columns(model: Model, task: Any, asked: dict[str, Symbol]) -> None:
+    known = {"reset", "mask_update"}
+    for column in task.columns:
+        known |= {column.name, f"{column.name}_given"}
+    for name in asked:
+        if name not in known and not name.startswith("offer_"):
+            listed = ", ".join(c.name for c in task.columns)
+            raise ModelError(
+                f'{model.label} asks for "{name}", but the task {type(task).__name__} has no such column; it has {listed}.'
+            )
+
+
+def _check_parameters(model: Model, program: Program) -> None:
+    """Refuse parameters that no scored response depends on, now or through the state."""
+    if not program.log_probability:
+        return
+    live: set[tuple] = set()
+    used: set[str] = set()
+    roots: list[Any] = list(program.log_probability.values())
+    after = dict(zip(program.cells, zip(program.start, program.after, strict=True), strict=True))
+    while roots:
+        new: list[Any] = []
+        for symbol in walk(roots):
+            if symbol.op == "parameter":
+                used.add(symbol.args[0])
+            elif symbol.op == "state" and symbol.args not in live:
+                live.add(symbol.args)
+                new.extend(after[symbol.args])
+        roots = new
+    idle = [name for name in program.parameters if name not in used]
+    if not idle:
+        return
+    owner = next((t.label for t in model.traits if idle[0] in t.parameters()), "")
+    if owner == "dual_alpha":
+        raise ModelError(
+            f"{model.label} never asks for its learning rate by name, so dual_alpha has nothing to replace. In trial(), "
+            'write `lr = t.rate("alpha", rpe=rpe, outcome=r)` instead of `p.alpha`.'
+        )
+    raise ModelError(
+        f"{', '.join(idle)}: declared, but no choice depends on it, so it cannot be estimated. Use it in trial(), or "
+        "remove it."
+    )

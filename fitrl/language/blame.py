@@ -1,0 +1,61 @@
+"""Turn whatever goes wrong in an author's text into an error that names the line."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from fitrl.errors import ModelError
+
+_HINTS = {
+    "TypeError": "Use the functions of fitrl.language (exp, log, where, maximum, ...) on values of the trial.",
+    "ValueError": "Write where(condition, x, y) for a choice between values of the trial.",
+}
+
+
+class _Blamed(ModelError):
+    """Already names its line."""
+
+
+@contextmanager
+def author_text(model: Any) -> Iterator[None]:
+    """Name file, line and source of an error raised inside the text of a model or its traits.
+
+    Parameters
+    ----------
+    model : Model
+        Whose text is run within the block.
+
+    Raises
+    ------
+    ModelError
+        For any exception that passes through the author's text.
+    """
+    try:
+        yield
+    except _Blamed:
+        raise
+    except Exception as error:
+        files = set().union(*[_files(type(part)) for part in (model, *model.traits)])
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
+        if not frames:
+            raise
+        frame = frames[-1]
+        line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+        text = str(error)
+        if not isinstance(error, ModelError):
+            hint = _HINTS.get(type(error).__name__, "")
+            text = f"{type(error).__name__}: {text}. {hint}".strip()
+        raise _Blamed(
+            f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}(): `{line}`\n  {text}"
+        ) from error
+
+
+def _files(cls: type) -> set[str]:
+    """Files in which the functions of a class were written."""
+    return {f.__code__.co_filename for f in vars(cls).values() if isinstance(f, FunctionType)}

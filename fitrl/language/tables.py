@@ -1,0 +1,351 @@
+"""Tables of values, and the arithmetic that works on numbers, arrays and symbols alike.
+
+A table is immutable. Its cells are numbers (one agent), arrays over agents (the last axis), or symbols
+(a traced trial); every operation is written once and works on all three, so that the simulator, the
+filter and the likelihood cannot compute different things.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fitrl.errors import ModelError
+from fitrl.language.symbols import Symbol
+
+
+class Table:
+    """An immutable table of values, indexed by option or by stimulus and option.
+
+    Parameters
+    ----------
+    data : array_like
+        Shape ``shape`` (cells are numbers or symbols) or ``shape + (n_agents,)``.
+    ndim : int, optional
+        Number of axes of the table itself; by default all axes of `data`.
+
+    Notes
+    -----
+    ``s.q[a] += x`` on a state field rebinds the field to a new table; ``old = s.q`` keeps the old one.
+    """
+
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]  # == compares cell by cell
+    __slots__ = ("_home", "data", "ndim")
+
+    def __init__(self, data: Any, ndim: int | None = None, home: tuple[Any, str] | None = None):
+        self.data = np.asarray(data)
+        self.ndim = self.data.ndim if ndim is None else ndim
+        self._home = home
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the table, without the axis of agents."""
+        return self.data.shape[: self.ndim]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator:
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Table({self.data.tolist() if self.data.ndim == self.ndim else self.data!r})"
+
+    # Reading and writing cells ------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a cell, a row (fewer indices than axes), or the cells that a table of indices names."""
+        key = self._key(key)
+        if isinstance(key[0], Table | list) and len(key) == 1:
+            return table([self[k] for k in key[0]])
+        if len(key) < self.ndim:
+            rest = self.shape[len(key) :]
+            cells = [self[(*key, *tail)] for tail in itertools.product(*map(range, rest))]
+            return _reshape(table(cells), rest)
+        return self._cell(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self._home is None:
+            raise ModelError(
+                "a table that is not a field of the state cannot be changed. Assign to the state, as in "
+                "`s.q[a] = x`, or compute a new table."
+            )
+        state, name = self._home
+        if state._fields[name].data is not self.data:
+            raise ModelError(
+                f"`{name}` was changed since this copy of it was taken; writing through the old copy would undo "
+                f"that change. Write to `s.{name}[...]` directly."
+            )
+        setattr(state, name, self.put(key, value))
+
+    def put(self, key: Any, value: Any) -> Table:
+        """Return a copy in which the cell, or row, `key` holds `value`."""
+        key = self._key(key)
+        if len(key) < self.ndim:
+            rest = self.shape[len(key) :]
+            result = self
+            for tail in itertools.product(*map(range, rest)):
+                cell = value[tail] if isinstance(value, Table) else value
+                result = result.put((*key, *tail), cell)
+            return result
+        if self.data.dtype == object or _has_symbols(key) or isinstance(value, Symbol):
+            return self._put_symbol(key, value)
+        n_agents = _agents(self, value, *key)
+        if n_agents is None:
+            data = self.data.astype(float)
+            data[key] = value
+            return Table(data, self.ndim)
+        data = np.array(np.broadcast_to(_with_agents(self, True), (*self.shape, n_agents)), dtype=float)
+        data[(*key, np.arange(n_agents))] = value
+        return Table(data, self.ndim)
+
+    def _key(self, key: Any) -> tuple:
+        key = key if isinstance(key, tuple) else (key,)
+        if len(key) > self.ndim:
+            raise ModelError(f"{len(key)} indices were given to a table of {self.ndim} axes.")
+        for k, size in zip(key, self.shape, strict=False):
+            if isinstance(k, slice) or k is Ellipsis:
+                raise ModelError("tables take no slices; index cells or rows, or loop over range(len(table)).")
+            if isinstance(k, int | np.integer) and not 0 <= k < size:
+                raise ModelError(f"index {k} is outside a table with {size} entries (they count from 0).")
+            if isinstance(k, float):
+                raise ModelError(f"index {k} is not a whole number.")
+        return key
+
+    def _cell(self, key: tuple) -> Any:
+        if _has_symbols(key):
+            return _select(key, self.shape, lambda cell: self.data[cell])
+        n_agents = _agents(self, *key)
+        if n_agents is None or self.data.ndim == self.ndim:
+            return self.data[key]
+        return self.data[(*key, np.arange(n_agents))]
+
+    def _put_symbol(self, key: tuple, value: Any) -> Table:
+        data = self.data.astype(object)
+        for cell in itertools.product(*map(range, self.shape)):
+            conditions = [k == i for k, i in zip(key, cell, strict=True) if isinstance(k, Symbol)]
+            if any(not isinstance(k, Symbol) and k != i for k, i in zip(key, cell, strict=True)):
+                continue
+            new = value
+            for condition in conditions:
+                new = where(condition, new, data[cell])
+            data[cell] = new
+        return Table(data, self.ndim)
+
+    # Reductions ---------------------------------------------------------------------------------
+
+    def cells(self) -> list[Any]:
+        """All cells in order, each a number, an array over agents, or a symbol."""
+        return [self._cell(index) for index in itertools.product(*map(range, self.shape))]
+
+
+def table(cells: Sequence[Any]) -> Table:
+    """Make a one-axis table from its cells (or a taller one from tables of one shape).
+
+    Parameters
+    ----------
+    cells : sequence
+        Numbers, arrays over agents, symbols, or tables.
+    """
+    cells = list(cells)
+    if any(isinstance(c, Table) for c in cells):
+        rows = [c if isinstance(c, Table) else table(c) for c in cells]
+        if len({row.shape for row in rows}) > 1:
+            raise ModelError("the rows of a table must have one length.")
+        tall = any(row.data.ndim > row.ndim for row in rows)
+        data = np.stack(np.broadcast_arrays(*[_with_agents(row, tall) for row in rows]))
+        return Table(data, rows[0].ndim + 1)
+    if any(isinstance(c, Symbol) for c in cells):
+        data = np.empty(len(cells), dtype=object)
+        data[:] = cells
+        return Table(data, 1)
+    return Table(np.stack(np.broadcast_arrays(*cells)) if cells else np.empty(0), 1)
+
+
+def filled(shape: int | tuple[int, ...], value: Any) -> Table:
+    """Make a table of `shape` in which every cell holds `value`."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if isinstance(value, Symbol):
+        data = np.empty(shape, dtype=object)
+        data[...] = value
+        return Table(data, len(shape))
+    value = np.asarray(value, dtype=float)
+    return Table(np.array(np.broadcast_to(value, (*shape, *value.shape))), len(shape))
+
+
+def onehot(index: Any, n: int) -> Table:
+    """Make a table of length `n` that is 1 at `index` and 0 elsewhere."""
+    return table([where(index == k, 1.0, 0.0) for k in range(n)])
+
+
+def _select(key: tuple, shape: tuple[int, ...], read: Callable[[tuple], Any]) -> Any:
+    """Read a cell whose index holds symbols, as a chain of choices over that axis."""
+    position = next(i for i, k in enumerate(key) if isinstance(k, Symbol))
+    options = []
+    for i in range(shape[position]):
+        fixed = (*key[:position], i, *key[position + 1 :])
+        options.append(_select(fixed, shape, read) if _has_symbols(fixed) else read(fixed))
+    result = options[-1]
+    for i in reversed(range(len(options) - 1)):
+        result = where(key[position] == i, options[i], result)
+    return result
+
+
+def _reshape(flat: Table, shape: tuple[int, ...]) -> Table:
+    return Table(flat.data.reshape(*shape, *flat.data.shape[1:]), len(shape))
+
+
+def _has_symbols(key: tuple) -> bool:
+    return any(isinstance(k, Symbol) for k in key)
+
+
+def _agents(*values: Any) -> int | None:
+    """Return the number of agents among tables and arrays over agents, or None if there are none."""
+    for value in values:
+        if isinstance(value, Table):
+            if value.data.ndim > value.ndim:
+                return value.data.shape[-1]
+        elif isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype != object:
+            return value.shape[0]
+    return None
+
+
+def _with_agents(t: Table, tall: bool) -> np.ndarray:
+    return t.data[..., None] if tall and t.data.ndim == t.ndim and t.data.dtype != object else t.data
+
+
+# Arithmetic that is the same on numbers, arrays, symbols and tables -------------------------------
+
+
+def _elementwise(function: Callable, *values: Any) -> Any:
+    """Apply a function of scalars; over every cell if one of the values is a table."""
+    tables = [v for v in values if isinstance(v, Table)]
+    if not tables:
+        return function(*values)
+    shapes = {t.shape for t in tables}
+    if len(shapes) > 1:
+        raise ModelError(f"tables of different shapes do not combine: {', '.join(map(str, sorted(shapes)))}.")
+    if any(isinstance(v, Symbol) or (isinstance(v, Table) and v.data.dtype == object) for v in values):
+        shape = shapes.pop()
+        data = np.empty(shape, dtype=object)
+        for cell in itertools.product(*map(range, shape)):
+            data[cell] = function(*[v.data[cell] if isinstance(v, Table) else v for v in values])
+        return Table(data, len(shape))
+    tall = _agents(*values) is not None
+    data = function(*[_with_agents(v, tall) if isinstance(v, Table) else v for v in values])
+    return Table(data, tables[0].ndim)
+
+
+def _operator(symbolic: str, numeric: Callable) -> Callable:
+    def apply(*values):
+        if any(isinstance(v, Symbol) for v in values):
+            return Symbol(symbolic, *values)
+        return numeric(*values)
+
+    def operation(*values):
+        return _elementwise(apply, *values)
+
+    return operation
+
+
+exp = _operator("exp", np.exp)
+log = _operator("log", np.log)
+log1p = _operator("log1p", np.log1p)
+expm1 = _operator("expm1", np.expm1)
+sqrt = _operator("sqrt", np.sqrt)
+tanh = _operator("tanh", np.tanh)
+absolute = _operator("abs", np.abs)
+maximum = _operator("maximum", np.maximum)
+minimum = _operator("minimum", np.minimum)
+softplus = _operator("softplus", lambda x: np.logaddexp(0.0, x))
+sigmoid = _operator("sigmoid", lambda x: np.exp(-np.logaddexp(0.0, -x)))
+logaddexp = _operator("logaddexp", np.logaddexp)
+
+
+def _log_ndtr(x):
+    from scipy.special import log_ndtr
+
+    return log_ndtr(x)
+
+
+log_normal_cdf = _operator("log_ndtr", _log_ndtr)
+
+
+def _where_number(condition, x, y):
+    if np.ndim(condition) == 0 and not isinstance(condition, np.ndarray):
+        return x if condition else y
+    return np.where(condition, x, y)
+
+
+where = _operator("where", _where_number)
+
+
+def total(t: Table) -> Any:
+    """Sum the cells of a table."""
+    cells = t.cells()
+    result = cells[0]
+    for cell in cells[1:]:
+        result = result + cell
+    return result
+
+
+def largest(t: Table) -> Any:
+    """Return the largest cell of a table."""
+    cells = t.cells()
+    result = cells[0]
+    for cell in cells[1:]:
+        result = maximum(result, cell)
+    return result
+
+
+def log_sum_exp(t: Table) -> Any:
+    """Logarithm of the sum of exponentials of the cells, without overflow."""
+    top = largest(t)
+    return top + log(total(exp(t - top)))
+
+
+for _name, _function in {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.divide,
+    "pow": np.power,
+    "and": np.logical_and,
+    "or": np.logical_or,
+}.items():
+    _op = _operator({"truediv": "div"}.get(_name, _name), _function)
+    setattr(Table, f"__{_name}__", lambda self, other, op=_op: op(self, other))
+    setattr(Table, f"__r{_name}__", lambda self, other, op=_op: op(other, self))
+for _name, _function in {
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+}.items():
+    setattr(Table, f"__{_name}__", lambda self, other, op=_operator(_name, _function): op(self, other))
+Table.__neg__ = lambda self: _operator("neg", np.negative)(self)  # type: ignore[attr-defined]
+Table.__abs__ = lambda self: absolute(self)  # type: ignore[attr-defined]
+for _function, _doc in {
+    "exp": "Exponential of a number, an array, a symbol or every cell of a table.",
+    "log": "Natural logarithm.",
+    "log1p": "Logarithm of 1 + x, accurate near 0.",
+    "expm1": "Exponential minus 1, accurate near 0.",
+    "sqrt": "Square root.",
+    "tanh": "Hyperbolic tangent.",
+    "absolute": "Absolute value.",
+    "maximum": "Larger of two values, cell by cell.",
+    "minimum": "Smaller of two values, cell by cell.",
+    "softplus": "Logarithm of 1 + exp(x), without overflow.",
+    "sigmoid": "Logistic function, 1 / (1 + exp(-x)).",
+    "logaddexp": "Logarithm of exp(x) + exp(y), without overflow.",
+    "log_normal_cdf": "Logarithm of the standard normal distribution function.",
+    "where": "Return x where the condition holds, else y; the `if` of the trial language.",
+}.items():
+    globals()[_function].__doc__ = _doc
+    globals()[_function].__name__ = _function

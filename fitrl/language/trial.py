@@ -1,0 +1,315 @@
+"""The trial as its author sees it: `t` in ``trial(self, s, p, t)``.
+
+Two kinds exist. `Given` scores choices that were made: with symbols it is the likelihood, with arrays the
+filter, with numbers the plain interpreter. `Playing` makes the choices and asks the task for answers: the
+simulator. Both run the author's text through `play_row`, which is the only place that knows the order
+of events within a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fitrl.errors import ModelError
+from fitrl.language.policies import Policy
+from fitrl.language.state import State, choose_state, unknown
+from fitrl.language.tables import Table, exp, onehot, table, where
+
+
+class Parameters:
+    """The parameters of one subject: ``p.alpha``. Unknown names are refused with the nearest known one."""
+
+    def __init__(self, values: Mapping[str, Any], derived: Mapping[str, Any] | None = None):
+        self._values = dict(values)
+        self._derived = dict(derived or {})
+        self.used: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in self._values:
+            self.used.add(name)
+            return self._values[name]
+        if name in self._derived:
+            return self._derived[name].formula(self)
+        raise ModelError(f"{unknown('parameter', name, [*self._values, *self._derived])} Declare it in the class.")
+
+
+class Trial:
+    """One trial; base of `Given` and `Playing`."""
+
+    def __init__(self, model: Any, task: Any, p: Parameters, s: State, start: State):
+        self.model, self.task, self.p, self.s, self.start = model, task, p, s, start
+        self.before = s.copy()
+        self.choices: dict[str, Any] = {}
+        self.offers: dict[str, Table | None] = {}
+        self.probabilities: dict[str, Table] = {}
+        self.log_probability: dict[str, Any] = {}
+        self.latents: dict[str, Any] = {}
+
+    # What an author calls -----------------------------------------------------------------------
+
+    def choose(self, name: str, policy: Policy, among: Any = None) -> Any:
+        """Make, or score, a choice.
+
+        Parameters
+        ----------
+        name : str
+            Name of the choice, a column of the task.
+        policy : Policy
+            Over all options.
+        among : Table or sequence of int, optional
+            Indices of the options on offer; by default what the task offers in this trial.
+
+        Returns
+        -------
+        int
+            Index of the chosen option.
+        """
+        self._new_emission(name)
+        offers = self._offered(name) if among is None else table(list(among))
+        for trait in self.model.traits_on(name, self):
+            bonus = trait.logits(self.s, self.p, self)
+            policy = policy if bonus is None else policy.shifted(bonus)
+        if offers is not None:
+            policy = policy.among(offers)
+        for trait in self.model.traits_on(name, self):
+            policy = trait.wrap(policy, self.p)
+        self.offers[name] = offers
+        self.probabilities[name] = policy.log_probs()
+        self.choices[name] = self._choose(name, policy, offers)
+        return self.choices[name]
+
+    def emit(self, name: str, density: Any) -> Any:
+        """Emit, or score, a measured response such as a response time; returns its value."""
+        self._new_emission(name)
+        return self._emit(name, density)
+
+    def observe(self, name: str) -> Any:
+        """What the world answers to the choices so far, such as ``"outcome"``."""
+        raise ModelError("Trial is abstract.")
+
+    def cue(self, name: str) -> Any:
+        """What the world shows before the choice, such as ``"stimulus"``."""
+        raise ModelError("Trial is abstract.")
+
+    def given(self, name: str) -> Any:
+        """Whether this answer was shown (an outcome that was hidden or not recorded is not)."""
+        raise ModelError("Trial is abstract.")
+
+    def record(self, **latents: Any) -> None:
+        """Keep quantities of this trial for latents tables, such as ``rpe=rpe``."""
+        self.latents.update(latents)
+
+    def rate(self, name: str, rpe: Any, outcome: Any) -> Any:
+        """Learning rate `name` for this prediction error; a trait may supply it.
+
+        Parameters
+        ----------
+        name : str
+            Name of the rate, for example ``"alpha"``.
+        rpe, outcome : number
+            Prediction error and outcome that the rate may depend on.
+        """
+        for trait in self.model.traits:
+            rate = trait.supply_rate(name, rpe, outcome, self.p)
+            if rate is not None:
+                return rate
+        return getattr(self.p, name)
+
+    def unchosen(self, name: str) -> Any:
+        """Index of the option that was on offer and not chosen, where two are on offer."""
+        offers = self.offers[name]
+        n = len(self.probabilities[name])
+        if n != 2:
+            raise ModelError(f"`{name}` has {n} options on offer, so there is no single unchosen one.")
+        both = 1 if offers is None else offers[0] + offers[1]
+        return both - self.choices[name]
+
+    def chosen(self, name: str) -> Table:
+        """Indicator over all options: 1 for the option chosen in this row, all 0 after a missed response."""
+        taken = onehot(self.choices[name], self.task.size(name))
+        return where(self.responded(name), taken, 0.0 * taken)
+
+    def responded(self, name: str) -> Any:
+        """Whether there was a response in this row."""
+        raise ModelError("Trial is abstract.")
+
+    # What the two kinds supply ------------------------------------------------------------------
+
+    def _new_emission(self, name: str) -> None:
+        if name in self.choices or name in self.log_probability:
+            raise ModelError(f'"{name}" is chosen or emitted twice in one trial. Give each emission its own name.')
+        if name not in self.task.emissions():
+            raise ModelError(
+                f"{unknown('response', name, self.task.emissions())} "
+                f"The task {type(self.task).__name__} declares which responses it records."
+            )
+
+    def _offered(self, name: str) -> Table | None:
+        raise ModelError("Trial is abstract.")
+
+    def _choose(self, name: str, policy: Policy, offers: Table | None) -> Any:
+        raise ModelError("Trial is abstract.")
+
+    def _emit(self, name: str, density: Any) -> Any:
+        raise ModelError("Trial is abstract.")
+
+
+class Given(Trial):
+    """A trial whose choices and outcomes are given, by column.
+
+    Parameters
+    ----------
+    columns : mapping
+        Values of this row: symbols, arrays over agents, or numbers.
+    """
+
+    def __init__(self, model: Any, task: Any, p: Parameters, s: State, start: State, columns: Mapping[str, Any]):
+        super().__init__(model, task, p, s, start)
+        self.columns = columns
+
+    def observe(self, name: str) -> Any:
+        """Return the recorded answer."""
+        return self._column(name)
+
+    def cue(self, name: str) -> Any:
+        """Return the recorded cue."""
+        return self._column(name)
+
+    def given(self, name: str) -> Any:
+        """Whether the answer was recorded."""
+        return self._column(f"{name}_given")
+
+    def responded(self, name: str) -> Any:
+        """Whether there was a response in this row."""
+        return self._column(f"{name}_given")
+
+    def _column(self, name: str) -> Any:
+        try:
+            return self.columns[name]
+        except KeyError:
+            shown = [c for c in self.columns if not c.endswith("_given")]
+            raise ModelError(
+                f"{unknown('column', name, shown)} Name the user's column with "
+                f"--column {name}=THEIR_NAME, or use a model that does not need it."
+            ) from None
+
+    def _offered(self, name: str) -> Table | None:
+        n = self.task.offered(name)
+        return None if n is None else table([self.columns[f"offer_{j + 1}"] for j in range(n)])
+
+    def _choose(self, name: str, policy: Policy, offers: Table | None) -> Any:
+        choice = self._column(name)
+        at = choice
+        if offers is not None:
+            at = len(offers) - 1
+            for j in reversed(range(len(offers) - 1)):
+                at = where(choice == offers[j], j, at)
+        self.log_probability[name] = policy.log_prob(at)
+        return choice
+
+    def _emit(self, name: str, density: Any) -> Any:
+        value = self._column(name)
+        self.log_probability[name] = density.log_density(value)
+        return value
+
+
+class Playing(Trial):
+    """A trial that is played: choices are drawn, and the task answers.
+
+    Parameters
+    ----------
+    world : object
+        The played task at this trial: ``world.cue(name)``, ``world.offers(name)`` and
+        ``world.answer(name, choices)`` return arrays over agents.
+    rng : numpy.random.Generator
+        Source of randomness, advanced by every choice.
+    """
+
+    def __init__(self, model: Any, task: Any, p: Parameters, s: State, start: State, world: Any, rng: Any):
+        super().__init__(model, task, p, s, start)
+        self.world, self.rng = world, rng
+        self.emitted: dict[str, Any] = {}
+
+    def observe(self, name: str) -> Any:
+        """Ask the task for its answer to the choices so far."""
+        self.emitted[name] = self.world.answer(name, self.choices)
+        return self.emitted[name]
+
+    def cue(self, name: str) -> Any:
+        """Ask the task what it shows."""
+        return self.world.cue(name)
+
+    def given(self, name: str) -> Any:
+        """Whether the task shows this answer."""
+        return self.world.shows(name)
+
+    def responded(self, name: str) -> Any:
+        """Agents always respond."""
+        return True
+
+    def _offered(self, name: str) -> Table | None:
+        return self.world.offers(name)
+
+    def _choose(self, name: str, policy: Policy, offers: Table | None) -> Any:
+        cells = np.broadcast_arrays(*exp(self.probabilities[name]).cells())
+        if cells[0].ndim == 0:
+            cells = [np.full(self.world.n_agents, c) for c in cells]
+        cumulative = np.cumsum(cells, axis=0)
+        u = self.rng.random(cells[0].shape) * cumulative[-1]
+        at = np.minimum((u >= cumulative).sum(axis=0), len(cells) - 1)
+        self.log_probability[name] = policy.log_prob(at)
+        self.emitted[name] = at if offers is None else offers[at]
+        instructed = self.world.instructed(name)
+        if instructed is not None:
+            self.emitted[name] = np.where(*instructed, self.emitted[name])
+        return self.emitted[name]
+
+    def _emit(self, name: str, density: Any) -> Any:
+        value = density.sample(self.rng)
+        self.emitted[name] = value
+        self.log_probability[name] = density.log_density(value)
+        return value
+
+
+def play_row(model: Any, task: Any, p: Parameters, s: State, reset: Any, learns: Any, make_trial: Any) -> tuple:
+    """Run one row: reset, trial, learning, what happens between trials. The order of events lives here.
+
+    Parameters
+    ----------
+    model, task
+        The model and the configured task.
+    p : Parameters
+        Parameters of the subject.
+    s : State
+        State after the previous row.
+    reset, learns : bool, array of bool, or Symbol
+        Whether the state starts afresh at this row, and whether the trial teaches.
+    make_trial : callable
+        From (parameters, state, start state) to a `Trial`.
+
+    Returns
+    -------
+    t : Trial
+        After the row: choices, log probabilities, latents, and ``t.before``, the state before learning.
+    s : State
+        State after the row.
+    """
+    start = model.start_state(p, task)
+    s = choose_state(reset, start, s)
+    t = make_trial(p, s, start)
+    model.trial(s, p, t)
+    for trait in model.traits:
+        trait.after(s, p, t)
+    s = choose_state(learns, s, t.before)
+    t.s = s
+    model.between(s, p, t)
+    for trait in model.traits:
+        trait.between(s, p, t)
+    return t, s
+
+

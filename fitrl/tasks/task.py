@@ -1,0 +1,120 @@
+"""What a task is: the columns it needs, how they are coded, an environment, and its signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from fitrl.language.tables import Table, filled
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a task knows.
+
+    Attributes
+    ----------
+    name : str
+        Canonical name, also the name in ``t.choose``, ``t.observe`` and ``t.cue``.
+    kind : {"choice", "outcome", "cue", "offer", "payoff", "number"}
+        How it is coded. ``choice``: a label per option, blank when the response is missing.
+        ``outcome``: a number, divided by the outcome scale. ``cue``: a label per level.
+        ``offer``: the label of one option on offer, coded like the choice.
+        ``payoff``: probability (0 to 1) that an option pays. ``number``: left as it is.
+        A name that ends in ``_#`` stands for numbered columns ``_1``, ``_2``, ...
+    description : str
+        One line for the card and for error messages.
+    required : bool
+        Whether a file without it is refused.
+    aliases : tuple of str
+        Other names under which it is recognised.
+    """
+
+    name: str
+    kind: str
+    description: str
+    required: bool = True
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, configured for a data set or a simulation; subclass it for a new one.
+
+    Attributes
+    ----------
+    n_options : int
+        Number of things that are valued and chosen, over the whole task.
+    labels : tuple of str
+        Their names, in the order of their codes.
+    outcome_range : (float, float)
+        Lowest and highest outcome after scaling; its midpoint is the default initial value.
+    """
+
+    columns: ClassVar[tuple[Column, ...]] = ()
+
+    n_options: int = 2
+    labels: tuple[str, ...] = ("0", "1")
+    outcome_range: tuple[float, float] = (0.0, 1.0)
+
+    @classmethod
+    def configured(
+        cls,
+        columns: Mapping[str, np.ndarray],
+        codings: Mapping[str, tuple[str, ...]],
+        outcome_range: tuple[float, float],
+    ) -> tuple[Self, dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+        """Configure the task for coded data, and complete the columns.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray, shape (row,)
+            Coded columns.
+        codings : mapping of str to tuple of str
+            Labels of the coded columns.
+        outcome_range : (float, float)
+            Range of the scaled outcomes.
+
+        Returns
+        -------
+        task, columns, codings
+        """
+        labels = codings[cls.choices()[0]] if cls.choices() else ()
+        return cls(len(labels), labels, outcome_range), dict(columns), dict(codings)
+
+    @classmethod
+    def choices(cls) -> tuple[str, ...]:
+        """Names of the choices in a trial, in order."""
+        return tuple(c.name for c in cls.columns if c.kind == "choice")
+
+    @classmethod
+    def emissions(cls) -> tuple[str, ...]:
+        """Names of everything that a model may choose or emit."""
+        return tuple(c.name for c in cls.columns if c.kind in ("choice", "number"))
+
+    def size(self, choice: str) -> int:
+        """Return the number of options that `choice` is made among, over the whole task."""
+        return self.n_options
+
+    def offered(self, choice: str) -> int | None:
+        """Return how many options are on offer in a trial, or None if always all."""
+        return None
+
+    @property
+    def midpoint(self) -> float:
+        """Middle of the range of outcomes; 0 if the range is open."""
+        low, high = self.outcome_range
+        return (low + high) / 2 if np.isfinite(high - low) else 0.0
+
+    def values(self, start: Any = None) -> Table:
+        """Make a table with one value per option.
+
+        Parameters
+        ----------
+        start : number, optional
+            Initial value, by default the midpoint of the range of outcomes.
+        """
+        return filled(self.n_options, self.midpoint if start is None else start)

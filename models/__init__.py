@@ -1,0 +1,91 @@
+"""The zoo: one family of models per file, found by name.
+
+``fitrl.models.q_learning`` is the model with default options; ``fitrl.models.find`` also takes the path of
+a model file of your own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from fitrl.errors import ModelError
+from fitrl.language.files import model_class, read_model_file
+from fitrl.language.model import Model
+from fitrl.language.state import unknown
+
+# name -> (module, class); one line per model, so that listing names imports nothing else.
+CATALOGUE = {
+    "q_learning": ("value", "QLearning"),
+    "random": ("baselines", "RandomChoice"),
+    "biased_coin": ("baselines", "BiasedCoin"),
+    "wsls": ("baselines", "WinStayLoseShift"),
+}
+ALIASES = {"rw": "q_learning", "win_stay_lose_shift": "wsls"}
+
+
+def find(model: Any, **options: Any) -> Model:
+    """Find a model.
+
+    Parameters
+    ----------
+    model : str, Model or type
+        Name in the zoo, path of a model file (``my_model.py`` or ``my_model.py:Class``), or a model.
+    **options
+        Static options, such as ``q0=0.0``.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        If there is no such model or option.
+
+    Examples
+    --------
+    >>> find("rw").label
+    'q_learning'
+    """
+    if isinstance(model, Model):
+        if not options:
+            return model
+        return type(model)(**{**model.options, **options}).with_(*model.traits)
+    if isinstance(model, type) and issubclass(model, Model):
+        return model(**options)
+    if not isinstance(model, str):
+        raise ModelError(f"a model is given by name, file or class, not as {type(model).__name__}.")
+    if model.endswith(".py") or ".py:" in model:
+        return model_class(*read_model_file(model))(**options)
+    name = ALIASES.get(model, model)
+    if name not in CATALOGUE:
+        raise ModelError(f"{unknown('model', model, [*CATALOGUE, *ALIASES])} A file of your own ends in .py.")
+    module, cls = CATALOGUE[name]
+    found = getattr(import_module(f"fitrl.models.{module}"), cls)(**options)
+    found.name = name
+    return found
+
+
+def from_source(source: str, filename: str, **options: Any) -> Model:
+    """Make a model from the stored text of a model file.
+
+    Parameters
+    ----------
+    source : str
+        Text of the file.
+    filename : str
+        Name under which it was given, with ``:Class`` if it holds several models.
+    **options
+        Static options.
+    """
+    name, wanted = filename, ""
+    if not filename.endswith(".py") and ".py:" in filename:
+        name, wanted = filename.rsplit(":", 1)
+    return model_class(source, name, wanted)(**options)
+
+
+def __getattr__(name: str) -> Model:
+    if name in CATALOGUE or name in ALIASES:
+        return find(name)
+    raise AttributeError(f"module 'fitrl.models' has no attribute {name!r}")
