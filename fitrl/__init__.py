@@ -1,1 +1,44 @@
-""""""
+"""Hierarchical Bayesian fitting of reinforcement-learning models to choice data.
+
+The names below are all there is to remember; they are imported when first used, so that
+``import fitrl`` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_WHERE = {
+    "read_trials": "fitrl.data",
+    "Trials": "fitrl.data",
+    "fit": "fitrl.fitting.fit",
+    "Fit": "fitrl.fitting.fit",
+    "build": "fitrl.fitting.fit",
+    "load": "fitrl.fitting.store",
+    "save": "fitrl.fitting.store",
+    "latents": "fitrl.fitting.predict",
+    "simulate": "fitrl.fitting.simulate",
+    "summary": "fitrl.show.summary",
+    "plot_group": "fitrl.show.figures",
+    "plot_subjects": "fitrl.show.figures",
+    "plot_learning": "fitrl.show.figures",
+    "plot_trace": "fitrl.show.figures",
+    "FitrlError": "fitrl.errors",
+    "DataError": "fitrl.errors",
+    "ModelError": "fitrl.errors",
+    "FitError": "fitrl.errors",
+}
+
+__all__ = sorted(_WHERE)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'fitrl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -9,7 +9,8 @@ class Located(NamedTuple):
     """Values of one parameter and where they apply.
 
     The three shapes are one: per subject (`index` says which subject each sequence belongs to), per cell of a
-    design (`index` says which cell each row belongs to, `by_row`), and per trial (``index = arange(n_rows)``, `by_row`).
+    design (`index` says which cell each row belongs to, `by_row`), and per trial (``index = arange(n_rows)``,
+    `by_row`).
 
     Attributes
     ----------

@@ -19,6 +19,11 @@ def _log_ndtr(x: Any) -> Any:
     return pt.switch(x < 0, left, right)
 
 
+def _truth(x: Any) -> Any:
+    # A truth value that went through the state is a float, and bits of floats do not combine.
+    return pt.neq(x, 0)
+
+
 OPERATIONS: dict[str, Callable] = {
     "add": operator.add,
     "sub": operator.sub,
@@ -45,9 +50,8 @@ OPERATIONS: dict[str, Callable] = {
     "ge": pt.ge,
     "eq": pt.eq,
     "ne": pt.neq,
-    "and": pt.and_,
-    "or": pt.or_,
-    "not": pt.invert,
+    "and": lambda x, y: pt.and_(_truth(x), _truth(y)),
+    "or": lambda x, y: pt.or_(_truth(x), _truth(y)),
     "where": pt.switch,
 }
 

@@ -15,6 +15,7 @@ from pytensor import scan
 from fitrl.engine.inputs import Located
 from fitrl.engine.lower import lower
 from fitrl.engine.trace import Program
+from fitrl.errors import ModelError
 
 
 def log_likelihood(
@@ -44,11 +45,21 @@ def log_likelihood(
     -------
     dict of str to tensor, shape (row,)
         One per emission. Rows that are not scored hold a number without meaning.
+
+    Raises
+    ------
+    ModelError
+        If the data lack a column, or the model chooses nothing.
     """
-    by_trial = {("column", name): columns[name][rows] for name in program.columns}
+    missing = [name for name in program.columns if name not in columns]
+    if missing:
+        raise ModelError(f"the model needs the column {', '.join(missing)}, which the data do not have.")
+    if not program.log_probability:
+        raise ModelError("this model chooses nothing, so there is no likelihood; it can be simulated and filtered.")
+    by_trial: dict[tuple, Any] = {("column", name): columns[name][rows] for name in program.columns}
     by_trial["column", "reset"] = by_trial["column", "reset"].astype(bool)
     by_trial["column", "mask_update"] = pt.and_(by_trial["column", "mask_update"].astype(bool), filled)
-    fixed = {}
+    fixed: dict[tuple, Any] = {}
     for name, (values, index, by_row) in parameters.items():
         if by_row:
             by_trial["parameter", name] = values[index][rows]

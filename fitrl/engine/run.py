@@ -54,7 +54,9 @@ def filter_rows(
             row = {name: np.tile(column[rows], n_draws) for name, column in columns.items()}
             row["mask_update"] = row["mask_update"] & np.tile(filled, n_draws)
             values = constant | {
-                name: np.asarray(p.values)[:, p.index[rows]].ravel() for name, p in parameters.items() if p.by_row
+                name: np.asarray(p.values)[:, p.index[rows]].ravel()
+                for name, p in parameters.items()
+                if p.by_row
             }
             p = model.bind(values, task)
             if state is None:
@@ -123,10 +125,28 @@ def play(
     dict of str to ndarray, shape (trial, agent)
         Choices, outcomes and other emissions.
     """
-    values = {name: np.broadcast_to(np.asarray(v, float), (world.n_agents,)) for name, v in parameters.items()}
+    emitted: dict[str, list[np.ndarray]] = {}
+    for t in play_rows(model, task, world, parameters, rng):
+        for name, value in t.emitted.items():
+            emitted.setdefault(name, []).append(np.broadcast_to(value, (world.n_agents,)))
+    return {name: np.stack(values) for name, values in emitted.items()}
+
+
+def play_rows(
+    model: Model, task: Any, world: Any, parameters: Mapping[str, np.ndarray], rng: np.random.Generator
+) -> Iterator[Playing]:
+    """Let agents play, trial by trial; as `play`, for those who want the latents of the agents.
+
+    Yields
+    ------
+    Playing
+        Each trial after it was played: ``t.emitted``, ``t.log_probability`` of the choices, ``t.latents``,
+        ``t.before`` and ``t.s``. Its values are numbers, or arrays of shape (agent,).
+    """
+    n_agents = world.n_agents
+    values = {name: np.broadcast_to(np.asarray(v, float), (n_agents,)) for name, v in parameters.items()}
     p = model.bind(values, task)
     state = model.start_state(p, task)
-    emitted: dict[str, list[np.ndarray]] = {}
     with author_text(model):
         for trial in range(world.n_trials):
             here = world.at(trial)
@@ -139,9 +159,7 @@ def play(
                 here.learns(),
                 lambda p, s, start, here=here: Playing(model, task, p, s, start, here, rng),
             )
-            for name, value in t.emitted.items():
-                emitted.setdefault(name, []).append(np.broadcast_to(value, (world.n_agents,)))
-    return {name: np.stack(values) for name, values in emitted.items()}
+            yield t
 
 
 def plain(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fitrl.errors import ModelError
-from fitrl.language.blame import author_text
+from fitrl.language.blame import author_text, place_of
 from fitrl.language.model import Model
-from fitrl.language.state import State
+from fitrl.language.state import State, unknown
 from fitrl.language.symbols import Symbol, walk
 from fitrl.language.tables import Table
 from fitrl.language.trial import Given, play_row
@@ -26,7 +26,8 @@ class Program:
     parameters : tuple of str
         Fitted parameters, in order.
     columns : tuple of str
-        Columns of the trial table that the expressions use, in order; ``reset`` and ``mask_update`` among them.
+        Columns of the trial table that the expressions use, in order; ``reset`` and ``mask_update`` among
+        them.
     cells : tuple of (str, int)
         Cells of the state: field and position.
     start : tuple
@@ -48,14 +49,26 @@ class Program:
     recorded: dict[str, Any]
 
 
-class _Columns:
+class _Columns(Mapping[str, Any]):
     """Columns of a row as symbols, made when they are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: Any) -> None:
         self.asked: dict[str, Symbol] = {}
+        self._task = task
+        self._known = {"reset", "mask_update"}
+        for column in task.columns:
+            self._known |= {column.name, f"{column.name}_given"}
 
     def __getitem__(self, name: str) -> Symbol:
+        if name not in self._known and not name.startswith("offer_"):
+            raise ModelError(
+                f"{unknown('column', name, [c.name for c in self._task.columns])} "
+                f"The task {type(self._task).__name__} declares its columns."
+            )
         return self.asked.setdefault(name, Symbol("column", name))
+
+    def __len__(self) -> int:
+        return len(self.asked)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.asked)
@@ -85,7 +98,7 @@ def trace(model: Model, task: Any) -> Program:
     p = model.bind({name: Symbol("parameter", name) for name in names}, task)
     start = model.start_state(p, task)
     cells, before = _state_symbols(start)
-    columns = _Columns()
+    columns = _Columns(task)
     with author_text(model):
         t, after = play_row(
             model,
@@ -96,7 +109,6 @@ def trace(model: Model, task: Any) -> Program:
             columns["mask_update"],
             lambda p, s, start: Given(model, task, p, s, start, columns),
         )
-    _check_columns(model, task, columns.asked)
     program = Program(
         parameters=names,
         columns=tuple(columns.asked),
@@ -104,7 +116,7 @@ def trace(model: Model, task: Any) -> Program:
         start=tuple(_cells(start)),
         after=tuple(_cells(after)),
         log_probability=dict(t.log_probability),
-        recorded={name: value for name, value in t.latents.items()},
+        recorded=dict(t.latents),
     )
     _check_parameters(model, program)
     return program
@@ -114,6 +126,11 @@ def _state_symbols(start: State) -> tuple[tuple[tuple[str, int], ...], State]:
     cells: list[tuple[str, int]] = []
     fields: dict[str, Any] = {}
     for name, value in start.fields().items():
+        if isinstance(value, np.ndarray):
+            raise ModelError(
+                f"the state field `{name}` starts as a NumPy array of shape {value.shape}. Make tables with "
+                "table([...]), filled(shape, value) or task.values()."
+            )
         if not isinstance(value, Table):
             cells.append((name, 0))
             fields[name] = Symbol("state", name, 0)
@@ -132,18 +149,6 @@ def _cells(state: State) -> Iterator[Any]:
             yield from value.cells()
         else:
             yield value
-
-
-def _check_columns(model: Model, task: Any, asked: dict[str, Symbol]) -> None:
-    known = {"reset", "mask_update"}
-    for column in task.columns:
-        known |= {column.name, f"{column.name}_given"}
-    for name in asked:
-        if name not in known and not name.startswith("offer_"):
-            listed = ", ".join(c.name for c in task.columns)
-            raise ModelError(
-                f'{model.label} asks for "{name}", but the task {type(task).__name__} has no such column; it has {listed}.'
-            )
 
 
 def _check_parameters(model: Model, program: Program) -> None:
@@ -169,10 +174,10 @@ def _check_parameters(model: Model, program: Program) -> None:
     owner = next((t.label for t in model.traits if idle[0] in t.parameters()), "")
     if owner == "dual_alpha":
         raise ModelError(
-            f"{model.label} never asks for its learning rate by name, so dual_alpha has nothing to replace. In trial(), "
-            'write `lr = t.rate("alpha", rpe=rpe, outcome=r)` instead of `p.alpha`.'
+            f"{model.label} never asks for its learning rate by name, so dual_alpha has nothing to replace. "
+            f'{place_of(model.trial)}: write `lr = t.rate("alpha", rpe=rpe, outcome=r)` instead of `p.alpha`.'
         )
     raise ModelError(
-        f"{', '.join(idle)}: declared, but no choice depends on it, so it cannot be estimated. Use it in trial(), or "
-        "remove it."
+        f"{place_of(model.trial)}: no choice depends on the declared parameter {', '.join(idle)}, so it cannot be "
+        "estimated. Use it in trial(), or remove it."
     )

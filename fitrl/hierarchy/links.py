@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 
 # Bowling et al. (2009), "A logistic approximation to the cumulative normal distribution",
 # 10.3926/jiem.2009.v2n1.p114-127; the same cubic that Stan calls Phi_approx.
-_CUBIC, _LINEAR = 0.07056, 1.5976
+CUBIC, LINEAR = 0.07056, 1.5976
 
 
 def natural(eta, link: str, lower: float, upper: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def natural(eta, link: str, lower: float, upper: float) -> np.ndarray:
     if link == "logit":
         return lower + (upper - lower) * expit(eta)
     if link == "probit_approx":
-        return lower + (upper - lower) * expit(_CUBIC * eta**3 + _LINEAR * eta)
+        return lower + (upper - lower) * expit(CUBIC * eta**3 + LINEAR * eta)
     if link == "log":
         return lower + np.exp(eta)
     return eta
@@ -52,6 +52,6 @@ def link_of(theta, link: str, lower: float, upper: float) -> np.ndarray:
     if link == "logit":
         return x
     # x = c eta^3 + b eta has one real root, by Cardano, since both coefficients are positive.
-    p, q = _LINEAR / _CUBIC, -x / _CUBIC
+    p, q = LINEAR / CUBIC, -x / CUBIC
     root = np.sqrt(q**2 / 4 + p**3 / 27)
     return np.cbrt(-q / 2 + root) + np.cbrt(-q / 2 - root)

@@ -18,6 +18,10 @@ _HINTS = {
 }
 
 
+_LANGUAGE = str(Path(__file__).with_name("model.py"))  # the base classes are not the author's text
+_TRAITS = Path(__file__).with_name("traits.py")  # blamed only if no line of the model led there
+
+
 class _Blamed(ModelError):
     """Already names its line."""
 
@@ -41,11 +45,12 @@ def author_text(model: Any) -> Iterator[None]:
     except _Blamed:
         raise
     except Exception as error:
-        files = set().union(*[_files(type(part)) for part in (model, *model.traits)])
+        files = set().union(*[_files(type(part)) for part in (model, *model.traits)]) - {_LANGUAGE}
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
         if not frames:
             raise
-        frame = frames[-1]
+        own = [f for f in frames if Path(f.filename) != _TRAITS]
+        frame = (own or frames)[-1]
         line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
         text = str(error)
         if not isinstance(error, ModelError):
@@ -57,5 +62,12 @@ def author_text(model: Any) -> Iterator[None]:
 
 
 def _files(cls: type) -> set[str]:
-    """Files in which the functions of a class were written."""
-    return {f.__code__.co_filename for f in vars(cls).values() if isinstance(f, FunctionType)}
+    """Files in which the functions of a class and its bases were written."""
+    functions = [f for base in cls.__mro__ for f in vars(base).values() if isinstance(f, FunctionType)]
+    return {f.__code__.co_filename for f in functions}
+
+
+def place_of(function: Any) -> str:
+    """Where a function was written, as in ``my_model.py, line 12, in start()``."""
+    code = function.__code__
+    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}, in {code.co_name}()"

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from fitrl.errors import ModelError
-from fitrl.language.blame import author_text
+from fitrl.language.blame import author_text, place_of
 from fitrl.language.parameters import Derived, Latent, Option, Parameter
 from fitrl.language.state import State, unknown
 from fitrl.language.tables import table
@@ -246,7 +246,9 @@ class Model(Declared):
         with author_text(self):
             state = self.start(p, task)
             if not isinstance(state, State):
-                raise ModelError(f"{self.label}.start() returns {type(state).__name__}; it must return State(...).")
+                raise ModelError(
+                    f"{place_of(self.start)}: it returns {type(state).__name__}, but must return State(...)."
+                )
             fields = state.fields()
             for trait in self.traits:
                 for name, value in trait.start(p, task, state).items():
@@ -256,9 +258,8 @@ class Model(Declared):
         return State(**fields)
 
     def traits_on(self, choice: str, t: Any) -> list[Trait]:
-        """Traits that act on this choice: by default the first of the trial."""
-        first = next(iter(t.choices), choice)
-        return [trait for trait in self.traits if (trait.on or first) == choice]
+        """Traits that act on this choice: by default the first that the task names."""
+        return [trait for trait in self.traits if (trait.on or t.task.choices()[0]) == choice]
 
     def latents(self) -> dict[str, Latent]:
         """Documented latents of the model and its traits."""

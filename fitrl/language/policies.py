@@ -231,6 +231,8 @@ def mix(weight: Any, first: Policy, second: Policy) -> Policy:
 class Normal:
     """A normal density for an emission such as a rating; see `normal`."""
 
+    typical = 0.0  # a value with a finite density, in place of a missing one
+
     def __init__(self, mean: Any, sd: Any):
         self.mean, self.sd = mean, sd
 
@@ -246,6 +248,8 @@ class Normal:
 
 class LogNormal:
     """A log-normal density for an emission such as a response time; see `lognormal`."""
+
+    typical = 1.0
 
     def __init__(self, log_mean: Any, log_sd: Any):
         self.inner = Normal(log_mean, log_sd)

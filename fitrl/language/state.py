@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import numpy as np
+
 from fitrl.errors import ModelError
-from fitrl.language.tables import Table, where
+from fitrl.language.symbols import Symbol
+from fitrl.language.tables import Table, table, where
 
 
 class State:
@@ -76,4 +79,13 @@ def unknown(what: str, name: str, known: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    return Table(value.data, value.ndim) if isinstance(value, Table) else value
+    """Detach a table from the state it came from; a list becomes a table."""
+    if isinstance(value, list | tuple):
+        return table(value)
+    if isinstance(value, Table):
+        return Table(value.data, value.ndim)
+    if isinstance(value, Symbol | int | float | np.ndarray | np.generic):
+        return value
+    raise ModelError(
+        f"a state field cannot hold {type(value).__name__}: {value!r}. It holds a number or a table of numbers."
+    )

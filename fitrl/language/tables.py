@@ -109,12 +109,10 @@ class Table:
             raise ModelError(f"{len(key)} indices were given to a table of {self.ndim} axes.")
         for k, size in zip(key, self.shape, strict=False):
             if isinstance(k, slice) or k is Ellipsis:
-                raise ModelError("tables take no slices; index cells or rows, or loop over range(len(table)).")
-            if isinstance(k, int | np.integer) and not 0 <= k < size:
-                raise ModelError(f"index {k} is outside a table with {size} entries (they count from 0).")
-            if isinstance(k, float):
-                raise ModelError(f"index {k} is not a whole number.")
-        return key
+                raise ModelError(
+                    "tables take no slices; index cells or rows, or loop over range(len(table))."
+                )
+        return tuple(_position(k, size) for k, size in zip(key, self.shape, strict=False))
 
     def _cell(self, key: tuple) -> Any:
         if _has_symbols(key):
@@ -149,9 +147,14 @@ def table(cells: Sequence[Any]) -> Table:
     Parameters
     ----------
     cells : sequence
-        Numbers, arrays over agents, symbols, or tables.
+        Numbers, arrays over agents, symbols, or tables (or lists of these: rows of a taller table).
+
+    Examples
+    --------
+    >>> table([[0.7, 0.3], [0.3, 0.7]]).shape
+    (2, 2)
     """
-    cells = list(cells)
+    cells = [table(c) if isinstance(c, list | tuple) else c for c in cells]
     if any(isinstance(c, Table) for c in cells):
         rows = [c if isinstance(c, Table) else table(c) for c in cells]
         if len({row.shape for row in rows}) > 1:
@@ -197,6 +200,23 @@ def _select(key: tuple, shape: tuple[int, ...], read: Callable[[tuple], Any]) ->
 
 def _reshape(flat: Table, shape: tuple[int, ...]) -> Table:
     return Table(flat.data.reshape(*shape, *flat.data.shape[1:]), len(shape))
+
+
+def _position(k: Any, size: int) -> Any:
+    """Check one index; truth values and whole numbers stored as floats become integers."""
+    if isinstance(k, Symbol | Table | list):
+        return k
+    numbers = np.asarray(k)
+    if numbers.dtype.kind not in "biuf":
+        raise ModelError(f"index {k!r} is not a number.")
+    whole = numbers.astype(np.int64)
+    wrong = numbers[whole != numbers]
+    if wrong.size:
+        raise ModelError(f"index {wrong.flat[0]} is not a whole number.")
+    outside = whole[(whole < 0) | (whole >= size)]
+    if outside.size:
+        raise ModelError(f"index {outside.flat[0]} is outside a table with {size} entries (they count from 0).")
+    return whole if numbers.ndim else int(whole)
 
 
 def _has_symbols(key: tuple) -> bool:

@@ -1,7 +1,7 @@
 """Traits: parts that compose with any value model.
 
 Fixed order within a trial: rates, then what is added to the logits, then the policy as a whole (lapse);
-the model's own learning; learning by traits (counterfactual); traces; in every row, decay (forgetting).
+the model's own learning; learning by traits (counterfactual); in every row, choice history and decay (forgetting).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fitrl.errors import ModelError
-from fitrl.language.model import Trait
+from fitrl.language.model import Model, Trait
 from fitrl.language.parameters import lapse as small_probability
 from fitrl.language.parameters import latent, option, real, unit
 from fitrl.language.policies import Mix, Probabilities, Uniform, mix, uniform
@@ -22,7 +22,8 @@ class Stickiness(Trait):
 
     ``logit_a += kappa * 1[a was chosen on the previous trial]``, 0 on the first trial after a reset.
     kappa is in logits, outside of beta; where a paper has it inside (p), ``kappa = beta * p``.
-    A missed response keeps the previous choice (``after_miss="keep"``) or forgets it (``"reset"``).
+    A missed response keeps the previous choice (``after_miss="keep"``) or forgets it (``"reset"``); a choice
+    without feedback, or a forced one, is a previous choice like any other.
 
     References
     ----------
@@ -43,19 +44,18 @@ class Stickiness(Trait):
     def logits(self, s: State, p: Any, t: Any) -> Any:  # noqa: D102
         return p.kappa * s.last
 
-    def after(self, s: State, p: Any, t: Any) -> None:  # noqa: D102
-        s.last = onehot(t.choices[_choice(self, t.task)], len(s.last))
-
     def between(self, s: State, p: Any, t: Any) -> None:  # noqa: D102
-        if self.options["after_miss"] == "reset":
-            s.last = where(t.responded(_choice(self, t.task)), s.last, 0.0 * s.last)
+        # Not in after(): a choice without feedback teaches nothing, but it is the previous choice all the same.
+        choice = _choice(self, t.task)
+        kept = s.last if self.options["after_miss"] == "keep" else 0.0 * s.last
+        s.last = where(t.responded(choice), onehot(t.choices[choice], len(s.last)), kept)
 
 
 class ChoiceTrace(Trait):
     """Repeat, or avoid, what was chosen often of late.
 
-    ``logit_a += kappa * C_a``; after the choice ``C += tau_c * (onehot(choice) - C)``, from C = 0.
-    ``tau_c = 1`` is stickiness.
+    ``logit_a += kappa * C_a``; after the choice ``C += tau_c * (onehot(choice) - C)``, from C = 0. A missed
+    response leaves C as it is. ``tau_c = 1`` is stickiness.
 
     References
     ----------
@@ -76,9 +76,10 @@ class ChoiceTrace(Trait):
     def logits(self, s: State, p: Any, t: Any) -> Any:  # noqa: D102
         return p.kappa * s.trace
 
-    def after(self, s: State, p: Any, t: Any) -> None:  # noqa: D102
-        chosen = onehot(t.choices[_choice(self, t.task)], len(s.trace))
-        s.trace = s.trace + p.tau_c * (chosen - s.trace)
+    def between(self, s: State, p: Any, t: Any) -> None:  # noqa: D102
+        choice = _choice(self, t.task)
+        moved = s.trace + p.tau_c * (onehot(t.choices[choice], len(s.trace)) - s.trace)
+        s.trace = where(t.responded(choice), moved, s.trace)
 
 
 class Forgetting(Trait):
@@ -104,6 +105,13 @@ class Forgetting(Trait):
 
     def parameters(self) -> dict:  # noqa: D102
         return {} if self.options["rate"] == "alpha" else super().parameters()
+
+    def check(self, model: Model) -> None:  # noqa: D102
+        if self.options["rate"] == "alpha" and "alpha" not in model.parameters():
+            raise ModelError(
+                f"forgetting:rate=alpha needs one learning rate `alpha`, which {model.describe()} does not have. Use "
+                "rate=free."
+            )
 
     def between(self, s: State, p: Any, t: Any) -> None:  # noqa: D102
         field = self.options["field"]

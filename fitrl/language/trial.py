@@ -38,13 +38,23 @@ class Parameters:
         raise ModelError(f"{unknown('parameter', name, [*self._values, *self._derived])} Declare it in the class.")
 
 
+class _Choices(dict):
+    """Choices made so far in this trial."""
+
+    def __missing__(self, name: str) -> Any:
+        raise ModelError(
+            f'the choice "{name}" is needed here, but it has not been made yet in this trial. Call '
+            f't.choose("{name}", ...) first.'
+        )
+
+
 class Trial:
     """One trial; base of `Given` and `Playing`."""
 
     def __init__(self, model: Any, task: Any, p: Parameters, s: State, start: State):
         self.model, self.task, self.p, self.s, self.start = model, task, p, s, start
         self.before = s.copy()
-        self.choices: dict[str, Any] = {}
+        self.choices: dict[str, Any] = _Choices()
         self.offers: dict[str, Table | None] = {}
         self.probabilities: dict[str, Table] = {}
         self.log_probability: dict[str, Any] = {}
@@ -122,12 +132,13 @@ class Trial:
 
     def unchosen(self, name: str) -> Any:
         """Index of the option that was on offer and not chosen, where two are on offer."""
-        offers = self.offers[name]
+        choice = self.choices[name]
         n = len(self.probabilities[name])
         if n != 2:
             raise ModelError(f"`{name}` has {n} options on offer, so there is no single unchosen one.")
-        both = 1 if offers is None else offers[0] + offers[1]
-        return both - self.choices[name]
+        first, second = (0, 1) if self.offers[name] is None else self.offers[name]
+        # A missed response holds the code 0, which need not be on offer; the answer must still be an option.
+        return where(choice == first, second, first)
 
     def chosen(self, name: str) -> Table:
         """Indicator over all options: 1 for the option chosen in this row, all 0 after a missed response."""
@@ -213,7 +224,9 @@ class Given(Trial):
         return choice
 
     def _emit(self, name: str, density: Any) -> Any:
-        value = self._column(name)
+        # A missing response holds a number that the density may not allow; although it is not scored, an
+        # infinite density would turn gradients into nan.
+        value = where(self.responded(name), self._column(name), density.typical)
         self.log_probability[name] = density.log_density(value)
         return value
 

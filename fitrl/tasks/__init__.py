@@ -2,5 +2,6 @@
 
 from fitrl.tasks.bandit import Bandit
 from fitrl.tasks.task import Column, Task
+from fitrl.tasks.world import World
 
-__all__ = ["Bandit", "Column", "Task"]
+__all__ = ["Bandit", "Column", "Task", "World"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -52,6 +52,9 @@ class Task:
         Their names, in the order of their codes.
     outcome_range : (float, float)
         Lowest and highest outcome after scaling; its midpoint is the default initial value.
+    codings : mapping of str to tuple of str
+        Labels of every choice and cue, in the order of their codes; ``len(task.codings["stimulus"])`` is the
+        number of stimuli.
     """
 
     columns: ClassVar[tuple[Column, ...]] = ()
@@ -59,6 +62,7 @@ class Task:
     n_options: int = 2
     labels: tuple[str, ...] = ("0", "1")
     outcome_range: tuple[float, float] = (0.0, 1.0)
+    codings: Mapping[str, tuple[str, ...]] = field(default_factory=dict, kw_only=True, hash=False)
 
     @classmethod
     def configured(
@@ -83,7 +87,8 @@ class Task:
         task, columns, codings
         """
         labels = codings[cls.choices()[0]] if cls.choices() else ()
-        return cls(len(labels), labels, outcome_range), dict(columns), dict(codings)
+        task = cls(len(labels), tuple(labels), outcome_range, codings=dict(codings))
+        return task, dict(columns), dict(codings)
 
     @classmethod
     def choices(cls) -> tuple[str, ...]:
@@ -97,7 +102,7 @@ class Task:
 
     def size(self, choice: str) -> int:
         """Return the number of options that `choice` is made among, over the whole task."""
-        return self.n_options
+        return len(self.codings[choice]) if choice in self.codings else self.n_options
 
     def offered(self, choice: str) -> int | None:
         """Return how many options are on offer in a trial, or None if always all."""

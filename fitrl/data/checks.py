@@ -1,0 +1,193 @@
+"""Warnings about trials that can be fitted but may not be what the user believes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from fitrl.data.findings import Findings, counted, listing
+from fitrl.tasks.task import Task
+
+FEW_TRIALS = 20
+ONE_SIDED = 0.95
+
+
+def check_responses(frame: pd.DataFrame, task: Task, findings: Findings, names: Mapping[str, str]) -> None:
+    """Look for subjects who give little to fit: few trials, no responses, one option only.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical trials.
+    task : Task
+        Configured for them.
+    findings : Findings
+        Receives warnings, and an error if nobody has a scored choice.
+    names : mapping of str to str
+        Canonical name to the user's column.
+    """
+    choices = task.choices()
+    subject = frame["subject_idx"]
+    labels = list(frame["subject"].drop_duplicates())
+    n_trials = np.bincount(subject)
+    few = np.flatnonzero(n_trials < FEW_TRIALS)
+    if len(few):
+        findings.warn(
+            f"{counted(len(few), 'subject has', 'subjects have')} fewer than {FEW_TRIALS} trials: "
+            f"{listing(f'{labels[i]} ({n_trials[i]})' for i in few)}.",
+            "Their estimates will be close to the group's. Are rows missing?",
+        )
+    if not choices:
+        return
+    scored = np.any([frame[f"mask_{name}"] for name in choices], axis=0)
+    user = names[choices[0]]
+    if not scored.any():
+        findings.error(
+            "no choice can be scored: all are missing, forced or masked.",
+            "Is this the column of the choices?",
+            (),
+            user,
+        )
+        return
+    given = np.any([frame[f"{name}_given"] for name in choices], axis=0)
+    absent = [label for label, n in zip(labels, np.bincount(subject, given), strict=True) if n == 0]
+    if len(absent):
+        findings.warn(
+            f"{counted(len(absent), 'subject has', 'subjects have')} no response at all: {listing(absent)}.",
+            "They say nothing about the parameters; consider removing them.",
+            (),
+            user,
+        )
+    for name in choices:
+        if task.offered(name) is None:
+            _one_sided(frame, name, task, labels, findings, names[name])
+
+
+def _one_sided(
+    frame: pd.DataFrame, name: str, task: Task, labels: list[str], findings: Findings, user: str
+) -> None:
+    """Find subjects with nearly always the same choice, where all options are always on offer."""
+    rows = frame[f"mask_{name}"]
+    counts = np.zeros((len(labels), task.size(name)))
+    np.add.at(counts, (frame.loc[rows, "subject_idx"].to_numpy(), frame.loc[rows, name].to_numpy()), 1)
+    total = counts.sum(axis=1)
+    share = counts.max(axis=1) / np.maximum(total, 1)
+    sided = np.flatnonzero((share > ONE_SIDED) & (total >= FEW_TRIALS))
+    if len(sided):
+        shown = listing(f"{labels[i]} ({share[i]:.0%})" for i in sided)
+        findings.warn(
+            f"{counted(len(sided), 'subject')} chose the same option in more than {ONE_SIDED:.0%} of the "
+            f"trials: {shown}.",
+            "Learning cannot be seen in them. They are kept; decide by a rule made before the fit.",
+            (),
+            user,
+        )
+
+
+def check_signal(frame: pd.DataFrame, task: Task, findings: Findings, names: Mapping[str, str]) -> None:
+    """Look for subjects whose outcomes are all the same: nothing tells the options apart.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical trials.
+    task : Task
+        Configured for them.
+    findings : Findings
+        Receives the warnings.
+    names : mapping of str to str
+        Canonical name to the user's column.
+    """
+    outcomes = [c.name for c in task.columns if c.kind == "outcome" and c.name in frame]
+    if not outcomes:
+        return
+    user = names[outcomes[0]]
+    teaching = frame["mask_update"]
+    if not teaching.any():
+        findings.warn(
+            "no trial teaches anything: every outcome is missing or masked.",
+            "Is this the column of the outcomes?",
+            (),
+            user,
+        )
+        return
+    labels = frame["subject"].drop_duplicates().reset_index(drop=True)
+    varied = pd.Series(False, index=labels.index)
+    for name in outcomes:
+        rows = teaching & frame[f"{name}_given"]
+        spread = frame.loc[rows, name].groupby(frame.loc[rows, "subject_idx"]).agg(["min", "max"])
+        varied |= (spread["max"] > spread["min"]).reindex(labels.index, fill_value=False)
+    flat = labels[~varied]
+    if len(flat) == len(labels):
+        findings.warn(
+            "no subject has any learning signal: the outcomes of each are all the same.",
+            "Learning parameters cannot be estimated from this file. Is this the column of the outcomes?",
+            (),
+            user,
+        )
+    elif len(flat):
+        findings.warn(
+            f"{counted(len(flat), 'subject has', 'subjects have')} no learning signal, all outcomes are the "
+            f"same: {listing(flat)}.",
+            "Check these subjects' outcomes.",
+            (),
+            user,
+        )
+
+
+def check_gaps(frame: pd.DataFrame, run: np.ndarray, rows: np.ndarray, findings: Findings, user: str) -> None:
+    """Look for trial numbers that are missing: deleted rows shift the learning history.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical trials.
+    run : ndarray of int, shape (row,)
+        Counts the stretches within which trial numbers count on (blocks, where they restart).
+    rows : ndarray of int, shape (row,)
+        Row of the file behind each row of the frame.
+    findings : Findings
+        Receives the warning.
+    user : str
+        The user's name of the trial column.
+    """
+    trial = frame["trial"].to_numpy(dtype=float)
+    step = np.diff(trial)
+    inside = run[1:] == run[:-1]
+    if not inside.any():
+        return
+    usual = float(np.median(step[inside]))
+    jumps = np.flatnonzero(inside & (step > max(usual, 1.0) + 1e-9)) + 1
+    missing_start = _late_starts(frame, trial)
+    if not len(jumps) and not len(missing_start):
+        return
+    parts = []
+    if len(jumps):
+        first = int(jumps[0])
+        n_subjects = frame["subject_idx"].iloc[jumps].nunique()
+        parts.append(
+            f"trial numbers jump in {counted(len(jumps), 'place')} "
+            f"({counted(n_subjects, 'subject')}); the first: subject {frame['subject'][first]} "
+            f"from {trial[first - 1]:g} to {trial[first]:g}"
+        )
+    if len(missing_start):
+        first = int(missing_start[0])
+        parts.append(
+            f"{counted(len(missing_start), 'subject starts', 'subjects start')} later than the others; the "
+            f"first: subject {frame['subject'][first]} at trial {trial[first]:g}"
+        )
+    findings.warn(
+        f"{'; '.join(parts)}.",
+        "If rows of missed trials were deleted, put them back with a blank choice: a deleted row shifts the "
+        "learning history.",
+        rows[jumps if len(jumps) else missing_start][:5],
+        user,
+    )
+
+
+def _late_starts(frame: pd.DataFrame, trial: np.ndarray) -> np.ndarray:
+    """First rows of subjects who start later than most do."""
+    first = np.flatnonzero(np.diff(frame["subject_idx"].to_numpy(), prepend=-1) != 0)
+    return first[trial[first] > np.median(trial[first])]

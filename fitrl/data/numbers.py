@@ -1,0 +1,185 @@
+"""Turns text into numbers, flags, outcomes and payoffs, and says which cells are none."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from fitrl.data.findings import Findings, counted, listing
+from fitrl.data.read import Texts
+from fitrl.errors import DataError
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d+)")
+_INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity", "+infinity"})
+
+
+def report_values(
+    texts: Texts, bad: list[str], say: Callable[[str], str], remedy: str, findings: Findings, most: int = 3
+) -> None:
+    """Add one error per bad value with its lines, and one for the rest where there are many."""
+    for value in bad[:most]:
+        rows = texts.rows_of(value)
+        times = f" ({counted(len(rows), 'row')})" if len(rows) > 1 else ""
+        findings.error(say(value) + times + ".", remedy, rows, texts.name)
+    if rest := bad[most:]:
+        rows = np.flatnonzero(np.isin(texts.codes, [texts.values.index(value) for value in rest]))
+        findings.error(
+            f"the same holds for {counted(len(rest), 'more value')} in {counted(len(rows), 'row')}: "
+            f"{listing(rest, quote=True)}.",
+            remedy,
+            rows,
+            texts.name,
+        )
+
+
+def to_numbers(texts: Texts, what: str, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
+    """Read a column of numbers.
+
+    Parameters
+    ----------
+    texts : Texts
+        The column.
+    what : str
+        What it holds, for the message ("outcome").
+    findings : Findings
+        Receives an error per value that is no finite number.
+
+    Returns
+    -------
+    values : ndarray of float, shape (row,)
+        The numbers; NaN where missing or bad.
+    given : ndarray of bool, shape (row,)
+        Where the cell is not missing.
+
+    Notes
+    -----
+    A decimal comma is understood when no value of the column has a point and not all of them look like
+    thousands ("1,250").
+    """
+    words = _without_decimal_comma(texts, findings)
+    parsed = np.full(len(words) + 1, np.nan)
+    strange, infinite = [], []
+    for i, (value, word) in enumerate(zip(texts.values, words, strict=True)):
+        if NUMBER.fullmatch(word):
+            parsed[i] = float(word)
+        if value.casefold() in _INFINITE or math.isinf(parsed[i]):
+            infinite.append(value)
+            parsed[i] = np.nan
+        elif math.isnan(parsed[i]):
+            strange.append(value)
+    report_values(
+        texts,
+        strange,
+        lambda value: f'{what} "{value}" is not a number',
+        "Write a number with a decimal point, or leave the cell blank (or NA) if it is missing.",
+        findings,
+    )
+    report_values(
+        texts,
+        infinite,
+        lambda value: f'{what} "{value}" is not finite',
+        "Write the number that was meant, or leave the cell blank (or NA) if it is missing.",
+        findings,
+    )
+    return parsed[texts.codes], texts.given
+
+
+def _without_decimal_comma(texts: Texts, findings: Findings) -> list[str]:
+    words = list(texts.values)
+    decimals = [match[1] for word in words if (match := _DECIMAL_COMMA.fullmatch(word))]
+    if not decimals or any("." in word for word in words):
+        return words
+    if all(len(digits) == 3 for digits in decimals):
+        return words  # 1,250 may be a thousand or one and a quarter: reported as no number
+    findings.note("decimal commas were read as decimal points.", texts.name)
+    return [word.replace(",", ".") if _DECIMAL_COMMA.fullmatch(word) else word for word in words]
+
+
+def to_flags(texts: Texts, findings: Findings) -> np.ndarray:
+    """Read a column of 0 and 1 as bool, shape (row,); anything else, blank included, is an error."""
+    truth = {"0": False, "1": True, "0.0": False, "1.0": True, "FALSE": False, "TRUE": True}
+    lookup = [truth.get(value.upper()) for value in texts.values]
+    bad = [value for value, flag in zip(texts.values, lookup, strict=True) if flag is None]
+    report_values(
+        texts,
+        bad,
+        lambda value: f'"{value}" is neither 0 nor 1',
+        "This column says yes (1) or no (0) for every row.",
+        findings,
+    )
+    if not texts.given.all():
+        rows = np.flatnonzero(~texts.given)
+        findings.error(
+            f"{counted(len(rows), 'blank cell')}; 0 or 1 was expected in every row.",
+            "Fill in 0 or 1.",
+            rows,
+            texts.name,
+        )
+    return np.array([*(flag is True for flag in lookup), False])[texts.codes]
+
+
+def check_scale(outcome_scale: float | str | None) -> tuple[float, bool]:
+    """Turn the user's word about the outcome scale into (scale, raw).
+
+    Raises
+    ------
+    DataError
+        If it is neither a number above 0 nor "raw".
+    """
+    if outcome_scale is None:
+        return 1.0, False
+    if outcome_scale == "raw":
+        return 1.0, True
+    try:
+        scale = float(outcome_scale)
+    except (TypeError, ValueError):
+        scale = math.nan
+    if isinstance(outcome_scale, bool) or not (math.isfinite(scale) and scale > 0):
+        raise DataError(
+            f'outcome_scale is "{outcome_scale}"; a number above 0 was expected, the largest outcome of the '
+            'task (for example 100), or "raw" for outcomes as they are.'
+        )
+    return scale, False
+
+
+def scale_outcomes(values: np.ndarray, name: str, scale: float, raw: bool, findings: Findings) -> np.ndarray:
+    """Divide outcomes by the scale and check that they lie between -1 and 1.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (row,)
+        Outcomes in the user's unit, NaN where missing.
+    name : str
+        The user's column.
+    scale : float
+        Constant to divide by.
+    raw : bool
+        Whether the range is left unchecked.
+    findings : Findings
+        Receives an error if outcomes lie beyond the scale.
+
+    Returns
+    -------
+    ndarray of float, shape (row,)
+        Scaled outcomes, 0.0 where missing.
+    """
+    scaled = values / scale
+    beyond = np.flatnonzero(np.abs(scaled) > 1 + 1e-9)
+    if len(beyond) and not raw:
+        largest = float(np.nanmax(np.abs(values)))
+        power = 10.0 ** math.ceil(math.log10(largest) - 1e-12)
+        findings.error(
+            f"{counted(len(beyond), 'outcome lies', 'outcomes lie')} beyond the scale of {scale:g}: "
+            f"the values go from {np.nanmin(values):g} to {np.nanmax(values):g}; "
+            f"{-scale:g} to {scale:g} was expected.",
+            f"Give the largest possible outcome of the task, for example --outcome-scale {power:g} "
+            f"(in Python outcome_scale={power:g}): outcomes are divided by it. "
+            f"If single values stand out, check these rows.",
+            beyond,
+            name,
+        )
+    return np.nan_to_num(scaled, nan=0.0)

@@ -1,0 +1,1 @@
+"""Fitting: sample, judge, save, load, predict."""

@@ -1,0 +1,334 @@
+"""Fit a model to trials."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import xarray as xr
+
+import fitrl.models
+from fitrl.data import Trials, read_trials
+from fitrl.errors import FitError
+from fitrl.fitting.laplace import laplace
+from fitrl.fitting.sample import check_sample_kwargs, sample
+from fitrl.fitting.spec import FitSpec, ParameterSpec
+from fitrl.fitting.verdict import Verdict, judge
+from fitrl.hierarchy.build import build_model
+from fitrl.hierarchy.plan import Plan, make_plan, unit_factor
+from fitrl.hierarchy.priors import preset_options
+from fitrl.language.files import read_model_file
+from fitrl.language.model import Model, Trait
+from fitrl.language.state import unknown
+from fitrl.language.traits import TRAITS
+
+_VERSIONED = ("fitrl", "pymc", "pytensor", "nutpie", "numba", "arviz", "numpy", "xarray")
+
+
+@dataclass
+class Fit:
+    """A fitted model: the declaration, the data, the draws and whether they can be trusted.
+
+    Attributes
+    ----------
+    spec : FitSpec
+        What was fitted: model, traits, options, priors, seed, versions, timings.
+    trials : Trials
+        The data as they were understood.
+    idata : xarray.DataTree
+        Groups ``posterior``, ``sample_stats``, ``observed_data``, ``constant_data``.
+    verdict : Verdict
+        Whether the chains converged; print it before anything else.
+    """
+
+    spec: FitSpec
+    trials: Trials
+    idata: xr.DataTree
+    verdict: Verdict
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Model with its traits, priors and pooling, ready to build or to simulate."""
+        return plan_of(self.spec, self.trials)
+
+    @cached_property
+    def model(self) -> pm.Model:
+        """The PyMC model, built when first asked for."""
+        return build_model(self.plan, self.trials)
+
+    def __repr__(self) -> str:
+        return f"Fit({self.plan.model.describe()}, {self.trials.n_subjects} subjects: {self.verdict.status})"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``fit.nc``, ``group.csv``, ``subjects.csv`` and ``verdict.json`` into a folder."""
+        from fitrl.fitting.store import save
+
+        return save(self, folder)
+
+
+def declare(
+    model: Any, traits: Iterable[Trait | str | tuple[str, Mapping]] = (), options: Mapping[str, Any] | None = None
+) -> Model:
+    """Find a model, set its options and add traits.
+
+    Parameters
+    ----------
+    model : str, Model or type
+        Name, file or model.
+    traits : iterable
+        Traits as objects, names, or (name, options).
+    options : mapping, optional
+        Static options of the model.
+
+    Raises
+    ------
+    ModelError
+        If the model, an option or a trait is not known, or does not fit.
+
+    Examples
+    --------
+    >>> declare("q_learning", ["stickiness", ("dual_alpha", {"by": "outcome"})]).describe()
+    'q_learning + dual_alpha:by=outcome + stickiness'
+    """
+    return fitrl.models.find(model, **(options or {})).with_(*[_trait(t) for t in traits])
+
+
+def _trait(trait: Any) -> Trait:
+    if isinstance(trait, Trait):
+        return trait
+    if isinstance(trait, type) and issubclass(trait, Trait):
+        return trait()
+    name, options = (trait, {}) if isinstance(trait, str) else trait
+    if name not in TRAITS:
+        raise FitError(unknown("trait", name, TRAITS))
+    return TRAITS[name](**options)
+
+
+def build(model: Any, trials: Any, **declaration: Any) -> pm.Model:
+    """Build the PyMC model without sampling, for those who want to add to it.
+
+    Parameters
+    ----------
+    model, trials, **declaration
+        As in `fit`.
+
+    Returns
+    -------
+    pymc.Model
+
+    Examples
+    --------
+    >>> import fitrl
+    >>> with fitrl.build("q_learning", "bandit.csv"):  # doctest: +SKIP
+    ...     idata = pm.sample()
+    """
+    plan, trials, _ = _prepare(model, trials, **declaration)
+    return build_model(plan, trials)
+
+
+def fit(
+    model: Any,
+    trials: Any,
+    *,
+    traits: Iterable[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    priors: str | Mapping[str, Mapping[str, Any]] = "default",
+    pooling: str = "partial",
+    fixed: Mapping[str, float] | None = None,
+    centered: Sequence[str] = (),
+    quick: bool = False,
+    random_seed: int | None = None,
+    **sample_kwargs: Any,
+) -> Fit:
+    """Fit a model to trials by NUTS, and judge the chains.
+
+    Parameters
+    ----------
+    model : str, Model or type
+        Name in the zoo, path of a model file, or a model.
+    trials : Trials, path or DataFrame
+        Data; anything but `Trials` goes through `read_trials` with its defaults.
+    traits : iterable
+        Traits as objects, names, or (name, options).
+    options : mapping, optional
+        Static options of the model, such as ``{"q0": 0.0}``.
+    priors : {"default", "hbayesdm"}, path or mapping
+        See `fitrl.hierarchy.priors.resolve_priors`.
+    pooling : {"partial", "none", "complete"}
+        Whether subjects share a population, nothing, or one value.
+    fixed : mapping of str to float, optional
+        Parameters held at a value, in the unit of the reports.
+    centered : sequence of str
+        Parameters to sample centred.
+    quick : bool
+        A Laplace approximation in seconds instead of sampling; not to be reported.
+    random_seed : int, optional
+        Makes the fit repeatable; drawn and stored if not given.
+    **sample_kwargs
+        Passed to `pm.sample`. Ours are the defaults ``draws=1000, tune=1000, chains=4, target_accept=0.9``.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    DataError, ModelError, FitError
+        If the data, the model or the call is wrong; nothing has been sampled then.
+
+    Notes
+    -----
+    Divergences lead to another run at target acceptance 0.95, then 0.99, logged in ``spec.attempts``.
+    Ctrl-C keeps what was sampled; the verdict then says that the fit was interrupted.
+
+    Examples
+    --------
+    >>> import fitrl
+    >>> result = fitrl.fit("q_learning", "bandit.csv", random_seed=1)  # doctest: +SKIP
+    >>> print(result.verdict)  # doctest: +SKIP
+    """
+    started = time.perf_counter()
+    check_sample_kwargs(sample_kwargs)
+    plan, trials, source = _prepare(
+        model,
+        trials,
+        traits=traits,
+        options=options,
+        priors=priors,
+        pooling=pooling,
+        fixed=fixed,
+        centered=centered,
+    )
+    seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
+    pymc_model = build_model(plan, trials)
+    timings = {"build": time.perf_counter() - started}
+    attempts: tuple[dict, ...] = ()
+    if not plan.estimated:
+        idata, spent = _nothing_to_estimate(), {}
+    elif quick:
+        idata, spent = laplace(pymc_model, random_seed=seed)
+    else:
+        idata, attempts, spent = sample(pymc_model, {**sample_kwargs, "random_seed": seed})
+    spec = FitSpec(
+        model=_model_name(model, plan.model),
+        source=source,
+        traits=tuple((t.label, dict(t.options)) for t in plan.model.traits),
+        options=dict(plan.model.options),
+        parameters=_parameter_specs(plan),
+        pooling=pooling,
+        fixed={n: v * unit_factor(plan.parameters[n], trials.outcome_scale) for n, v in plan.fixed.items()},
+        centered=tuple(centered),
+        priors=priors if isinstance(priors, str) else "mapping",
+        quick=quick,
+        seed=seed,
+        sample_kwargs={k: v for k, v in sample_kwargs.items() if isinstance(v, str | int | float | bool | dict)},
+        attempts=attempts,
+        versions={name: version(name) for name in _VERSIONED},
+        timings=timings | spent,
+    )
+    _label_observations(idata, trials)
+    verdict = judge(idata, spec.parameters, quick=quick, attempts=attempts)
+    result = Fit(spec, trials, idata, verdict)
+    result.__dict__["plan"], result.__dict__["model"] = plan, pymc_model  # already made: no need to rebuild
+    return result
+
+
+def _prepare(
+    model: Any,
+    trials: Any,
+    *,
+    traits: Iterable[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    **plan: Any,
+) -> tuple[Plan, Trials, str | None]:
+    """Declare the model, read the trials if need be, and make the plan."""
+    implied = preset_options(plan.get("priors", "default"))
+    found = declare(model, traits, {**implied, **(options or {})})
+    if not isinstance(trials, Trials):
+        raw = {"outcome_scale": "raw"} if implied else {}
+        trials = read_trials(trials, found, **raw)
+    return make_plan(found, trials, **plan), trials, _source_of(model, found)
+
+
+def plan_of(spec: FitSpec, trials: Trials) -> Plan:
+    """Rebuild the plan of a stored fit, from the stored text of a user's model where there is one.
+
+    Parameters
+    ----------
+    spec : FitSpec
+        The declaration.
+    trials : Trials
+        The data, for the configured task.
+    """
+    if spec.source is None:
+        model = fitrl.models.find(spec.model, **spec.options)
+    else:
+        model = fitrl.models.from_source(spec.source, spec.model, **spec.options)
+    model = model.with_(*[TRAITS[name](**options) for name, options in spec.traits])
+    priors = {
+        p.name: {"link": p.link, "lower": p.lower, "upper": p.upper, "location": p.location, "scale": p.scale}
+        for p in spec.parameters
+    }
+    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, centered=spec.centered)
+
+
+def _parameter_specs(plan: Plan) -> tuple[ParameterSpec, ...]:
+    return tuple(
+        ParameterSpec(p.name or n, p.description, p.link, p.lower, p.upper, p.unit, str(p.location), str(p.scale))
+        for n, p in plan.estimated.items()
+    )
+
+
+def _model_name(given: Any, model: Model) -> str:
+    return given if isinstance(given, str) and ".py" in given else model.label
+
+
+def _source_of(given: Any, model: Model) -> str | None:
+    """Text that makes the model again: of its file, or of its class if it was written in a session."""
+    if isinstance(given, str) and ".py" in given:
+        return read_model_file(given)[0]
+    if type(model).__module__.startswith("fitrl.models."):
+        return None
+    try:
+        text = inspect.getsource(type(model))
+    except (OSError, TypeError):
+        raise FitError(
+            f"the text of {model.label} cannot be found, so the fit could not be loaded again. Write the class in a "
+            "file or a notebook cell, or pass the path of its file."
+        ) from None
+    return f"from fitrl.language import *\nfrom fitrl.tasks import *\n\n\n{inspect.cleandoc(text)}\n"
+
+
+def _nothing_to_estimate() -> xr.DataTree:
+    """Posterior of a model without free parameters: no variables."""
+    posterior = xr.Dataset(coords={"chain": [0], "draw": [0]})
+    return xr.DataTree.from_dict({"posterior": posterior})
+
+
+def _label_observations(idata: xr.DataTree, trials: Trials) -> None:
+    """Give observations the user's own subject, session, block and trial as coordinates."""
+    labels = [c for c in ("subject", "session", "block", "trial") if c in trials.frame]
+    for group in ("observed_data", "constant_data"):
+        if group not in idata.children:
+            continue
+        data = idata[group].to_dataset()
+        for dim in ("obs", "row"):
+            if dim not in data.dims:
+                continue
+            rows = trials.frame.iloc[np.asarray(data[dim])]
+            names = {f"{dim}_{c}" if dim == "row" else c: (dim, _array(rows[c])) for c in labels}
+            data = data.assign_coords(names)
+        idata[group] = xr.DataTree(data)
+
+
+def _array(column: pd.Series) -> np.ndarray:
+    return column.to_numpy(dtype=object if column.dtype.kind not in "iuf" else None)

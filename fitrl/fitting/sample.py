@@ -1,0 +1,114 @@
+"""Sampling: our defaults, the retry ladder, and one set of names for what samplers report."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+from fitrl.errors import FitError
+from fitrl.language.state import unknown
+
+log = logging.getLogger("fitrl")
+
+DEFAULTS: dict[str, Any] = {"draws": 1000, "tune": 1000, "chains": 4, "target_accept": 0.9}
+LADDER = (0.95, 0.99)
+
+# What PyMC passes on to NUTS; the rest of its **kwargs would be swallowed by its own sampler.
+_NUTS = ("target_accept", "max_treedepth")
+
+_STATS = {"maxdepth_reached": "reached_max_treedepth", "depth": "tree_depth", "mean_tree_accept": "acceptance_rate"}
+
+
+def check_sample_kwargs(kwargs: Mapping[str, Any]) -> None:
+    """Refuse what `pm.sample` does not know.
+
+    Raises
+    ------
+    FitError
+        Naming the nearest known argument.
+    """
+    known = {name for name, p in inspect.signature(pm.sample).parameters.items() if p.kind != p.VAR_KEYWORD}
+    known = (known | set(_NUTS)) - {"model", "return_inferencedata"}
+    for name in kwargs:
+        if name not in known:
+            raise FitError(f"pm.sample: {unknown('argument', name, sorted(known))}")
+
+
+def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tuple[dict, ...], dict[str, float]]:
+    """Sample, and again with a higher target acceptance while there are divergences.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        What `fitrl.build` made.
+    kwargs : mapping
+        For `pm.sample`; our `DEFAULTS` fill what is not given.
+
+    Returns
+    -------
+    idata : DataTree
+        With harmonised ``sample_stats``.
+    attempts : tuple of dict
+        Target acceptance and divergences of each attempt.
+    timings : dict of str to float
+        Seconds to compile and to sample, over all attempts.
+    """
+    check_sample_kwargs(kwargs)
+    arguments = DEFAULTS | dict(kwargs)
+    attempts: list[dict[str, Any]] = []
+    timings = {"compile": 0.0, "sample": 0.0}
+    ladder = [arguments.pop("target_accept"), *LADDER]
+    for rung, target in enumerate(ladder):
+        if rung and target <= ladder[0]:
+            continue
+        started = time.perf_counter()
+        idata = _one_run(model, arguments | {"target_accept": target})
+        elapsed = time.perf_counter() - started
+        sampling = float(idata["posterior"].attrs.get("sampling_time", np.nan))
+        sampling = sampling if 0 <= sampling <= elapsed else elapsed
+        timings["compile"] += elapsed - sampling
+        timings["sample"] += sampling
+        n_draws = idata["posterior"].sizes["draw"]
+        interrupted = n_draws < arguments["draws"]
+        divergences = int(idata["sample_stats"]["diverging"].sum())
+        attempts.append({"target_accept": target, "divergences": divergences, "interrupted": interrupted})
+        if divergences == 0 or interrupted:
+            break
+        if rung < len(ladder) - 1:
+            log.warning("%d divergences at target acceptance %g; sampling again higher.", divergences, target)
+    return idata, tuple(attempts), timings
+
+
+def _one_run(model: pm.Model, arguments: dict[str, Any]) -> xr.DataTree:
+    # PyMC's own checks print for some samplers and not for others; the verdict replaces them.
+    idata = pm.sample(model=model, **({"compute_convergence_checks": False} | arguments))
+    stats = idata["sample_stats"].to_dataset()
+    idata["sample_stats"] = xr.DataTree(stats.rename({k: v for k, v in _STATS.items() if k in stats and v not in stats}))
+    return _whole_draws(idata)
+
+
+def _whole_draws(idata: xr.DataTree) -> xr.DataTree:
+    """After an interruption keep the draws that every started chain has; chains without any draw go."""
+    diverging = idata["sample_stats"]["diverging"]
+    posterior = idata["posterior"].to_dataset()
+    finite = xr.ones_like(diverging, dtype=bool)
+    for variable in posterior.values():
+        extra = [d for d in variable.dims if d not in ("chain", "draw")]
+        finite = finite & np.isfinite(variable).all(extra)
+    counts = finite.sum("draw")
+    if bool((counts == posterior.sizes["draw"]).all()):
+        return idata
+    kept = counts[counts > 0]
+    if kept.size == 0:
+        raise FitError("sampling was interrupted before the first draw; nothing was kept.")
+    cut = {"chain": kept["chain"], "draw": posterior["draw"][: int(kept.min())]}
+    for group in ("posterior", "sample_stats"):
+        idata[group] = xr.DataTree(idata[group].to_dataset().sel(cut))
+    return idata

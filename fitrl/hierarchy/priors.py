@@ -1,0 +1,117 @@
+"""Priors of a fit: the defaults of the model, a preset, or the user's file; all printed, all open."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fitrl.errors import ModelError
+from fitrl.language.model import Model
+from fitrl.language.parameters import LINKS, Parameter, Prior
+from fitrl.language.state import unknown
+
+_KEYS = ("location", "scale", "link", "lower", "upper")
+
+# Transforms of hBayesDM by program: upper bound of Phi_approx for each of our parameters.
+# All have location ~ normal(0, 1) and scale ~ halfnormal(0.2); values start at 0; outcomes are not scaled.
+_HBAYESDM: dict[str, dict[str, float]] = {
+    "q_learning": {"alpha": 1.0, "beta": 5.0},  # bandit2arm_delta, banditNarm_delta
+    "q_learning + dual_alpha:by=outcome": {"alpha_rew": 1.0, "alpha_pun": 1.0, "beta": 10.0},  # prl_rp
+    "q_learning + dual_alpha": {"alpha_pos": 1.0, "alpha_neg": 1.0, "beta": 10.0},  # pst_gainloss_Q
+}
+
+
+def resolve_priors(model: Model, task: Any, priors: str | Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
+    """Fitted parameters with the links and priors that a fit will use.
+
+    Parameters
+    ----------
+    model : Model
+        With its traits.
+    task : Task
+        Configured.
+    priors : {"default", "hbayesdm"}, path of a TOML file, or mapping
+        A file or mapping has a table per parameter with any of ``location``, ``scale`` (such as
+        ``"normal(0, 1.5)"``, on the link scale), ``link``, ``lower``, ``upper``; what it leaves out keeps its default.
+
+    Returns
+    -------
+    dict of str to Parameter
+
+    Raises
+    ------
+    ModelError
+        If a parameter, key, link or prior is not known, or the preset does not cover the model.
+
+    Examples
+    --------
+    >>> from fitrl.models import q_learning
+    >>> from fitrl.tasks import Bandit
+    >>> found = resolve_priors(q_learning, Bandit(), {"alpha": {"location": "normal(-1, 1)"}})
+    >>> str(found["alpha"].location)
+    'normal(-1, 1)'
+    """
+    parameters = model.fitted(task)
+    if isinstance(priors, str):
+        if priors == "default":
+            return parameters
+        if priors == "hbayesdm":
+            return _hbayesdm(model, parameters)
+        priors = _read(priors)
+    for name, changes in priors.items():
+        if name not in parameters:
+            raise ModelError(unknown("parameter", name, parameters))
+        parameters[name] = _changed(parameters[name], changes)
+    return parameters
+
+
+def preset_options(priors: str | Mapping) -> dict[str, Any]:
+    """Return the model options that a preset implies: hBayesDM starts values at 0."""
+    return {"q0": 0.0} if priors == "hbayesdm" else {}
+
+
+def _hbayesdm(model: Model, parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    key = model.describe()
+    if key not in _HBAYESDM:
+        covered = "; ".join(_HBAYESDM)
+        raise ModelError(f"priors=hbayesdm is not defined for {key}. It covers: {covered}.")
+    return {
+        name: parameters[name].but(
+            link="probit_approx",
+            lower=0.0,
+            upper=upper,
+            location=Prior("normal", (0.0, 1.0)),
+            scale=Prior("halfnormal", (0.2,)),
+        )
+        for name, upper in _HBAYESDM[key].items()
+    }
+
+
+def _read(path: str) -> dict[str, Any]:
+    file = Path(path)
+    if not file.is_file():
+        raise ModelError(f'priors: "{path}" is no preset (default, hbayesdm) and no file.')
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file.name} is not a valid TOML file: {error}") from None
+
+
+def _changed(parameter: Parameter, changes: Any) -> Parameter:
+    if not isinstance(changes, Mapping):
+        raise ModelError(
+            f"priors of {parameter.name}: write a table [{parameter.name}] with any of {', '.join(_KEYS)}."
+        )
+    new: dict[str, Any] = {}
+    for key, value in changes.items():
+        if key not in _KEYS:
+            raise ModelError(f"priors of {parameter.name}: {unknown('setting', key, _KEYS)}")
+        new[key] = Prior.parse(str(value)) if key in ("location", "scale") else value
+    link = new.get("link", parameter.link)
+    if link not in LINKS:
+        raise ModelError(f"priors of {parameter.name}: {unknown('link', link, LINKS)}")
+    if new.get("scale") is not None and new["scale"].family in ("normal",):
+        raise ModelError(f"priors of {parameter.name}: a scale is positive; use halfnormal, halfcauchy or exponential.")
+    return parameter.but(**new)

@@ -1,0 +1,1 @@
+"""Figures, tables and summaries of fits; nothing here samples."""

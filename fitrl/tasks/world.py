@@ -1,0 +1,75 @@
+"""A task that is being played; subclass it to simulate a task of your own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from fitrl.errors import ModelError
+
+
+class World:
+    """A task played by many agents at once; override `answer`, and `cue` if it shows anything.
+
+    Attributes
+    ----------
+    n_trials, n_agents : int
+        Size.
+    trial : int
+        The present trial, 0-based.
+
+    Notes
+    -----
+    Decide everything that does not depend on choices (payoffs, stimuli) before the first trial, in ``__init__``:
+    then two models, or a model with and without a lesion, meet the same world.
+
+    Examples
+    --------
+    >>> class Coins(World):
+    ...     def answer(self, name, choices):
+    ...         return np.where(choices["choice"] == 0, 1.0, 0.0)
+    >>> Coins(10, 3).at(4).answer("outcome", {"choice": np.array([0, 1, 0])})
+    array([1., 0., 1.])
+    """
+
+    def __init__(self, n_trials: int, n_agents: int):
+        self.n_trials, self.n_agents, self.trial = n_trials, n_agents, 0
+
+    def at(self, trial: int) -> Self:
+        """Return the world at a trial."""
+        here = copy.copy(self)
+        here.trial = trial
+        return here
+
+    def cue(self, name: str) -> Any:
+        """Return what is shown in this trial, as codes of shape (agent,)."""
+        raise ModelError(f'the world {type(self).__name__} shows no cue "{name}". Give it a method cue(name).')
+
+    def answer(self, name: str, choices: Mapping[str, Any]) -> Any:
+        """Return the answer `name` to the choices so far, shape (agent,)."""
+        raise ModelError(
+            f'the world {type(self).__name__} gives no answer "{name}". Give it a method answer(name, choices).'
+        )
+
+    def offers(self, name: str) -> Any:
+        """Return the options on offer for the choice `name` (a table of codes), or None if all are."""
+        return None
+
+    def shows(self, name: str) -> bool | np.ndarray:
+        """Whether this answer is shown, for one agent or each."""
+        return True
+
+    def resets(self) -> bool | np.ndarray:
+        """Whether values start afresh in this trial."""
+        return self.trial == 0
+
+    def learns(self) -> bool | np.ndarray:
+        """Whether this trial teaches."""
+        return True
+
+    def instructed(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which agents are told what to choose, and what; None if nobody is."""
+        return None

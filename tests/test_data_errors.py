@@ -1,0 +1,355 @@
+"""A wrong file: every problem at once, with place, value, expectation and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_data_read import CSV, lab, notes, write
+
+from fitrl.data import read_trials
+from fitrl.errors import DataError
+from fitrl.tasks.bandit import Bandit
+
+
+def failure(source, **kwargs) -> DataError:
+    with pytest.raises(DataError) as caught:
+        read_trials(source, Bandit, **kwargs)
+    return caught.value
+
+
+def changed(column: str, **cells) -> pd.DataFrame:
+    """A good frame with some cells replaced: row number (as ``r5``) to value."""
+    frame = lab()
+    frame[column] = frame[column].astype(object)
+    for row, value in cells.items():
+        frame.loc[int(row[1:]), column] = value
+    return frame
+
+
+def only(error: DataError):
+    errors = [problem for problem in error.problems if problem.level == "error"]
+    assert len(errors) == 1, str(error)
+    return errors[0]
+
+
+def test_a_file_that_is_not_there():
+    assert "there is no file" in str(failure("nowhere.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "file is empty"),
+        ("\n  \n", "file is empty"),
+        ("subject,trial,choice,outcome\n", "header and no rows"),
+        (CSV.replace(",", "|"), "only one column"),
+        (CSV.replace("\n07", "\n07,x", 1), "1 line has 5 fields, the header has 4"),
+        (CSV.replace("07,1,left,1", "07,1,left,0,5"), "decimal comma"),
+        (CSV.replace("b,2,left,1", "b,2"), "half-written"),
+        (CSV.replace("\n0", "\n1,0").replace("\nb", "\n1,b"), "row.names = FALSE"),
+        (CSV.split("\n")[0] + "\n" + CSV.split("\n", 1)[1].replace(",", ";"), "the rows by something else"),
+        (CSV.replace("outcome", "choice"), "more than once"),
+        (CSV.replace("07,2,right", '07,2,"right'), "quotation mark"),
+        ("PK\x03\x04" + CSV, "Excel workbook"),
+        (CSV + "\x00", "not a text file"),
+    ],
+)
+def test_the_file_itself(tmp_path, text, words):
+    error = failure(write(tmp_path, text))
+    assert words in str(error)
+    assert str(error).startswith("lab.csv")
+
+
+def test_places_in_the_file_itself(tmp_path):
+    assert only(failure(write(tmp_path, CSV.replace("07,2,right", '07,2,"right')))).rows == (3,)
+    assert only(failure(write(tmp_path, CSV.replace("b,2,left,1", "b,2")))).rows == (7,)
+    assert only(failure(write(tmp_path, CSV.replace("outcome", "choice")))).rows == (1,)
+    ragged = CSV.replace("07,4,", "\n07,4,9,")  # a blank line counts as a line
+    assert only(failure(write(tmp_path, ragged))).rows == (6,)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_wrong_encoding(tmp_path, encoding):
+    problem = only(failure(write(tmp_path, CSV.replace("b,1", "Jörg,1"), encoding=encoding)))
+    assert "UTF-8" in problem.message + problem.remedy
+    if encoding == "latin-1":
+        assert problem.rows == (6,)
+        assert "Jörg" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "canonical", "likely"),
+    [
+        ("person", "subject", "person"),
+        ("outcom", "outcome", "outcom"),
+        ("points", "outcome", "points"),
+        ("key_response", "choice", ""),
+        ("response", "choice", "response"),
+        ("choice_made", "choice", "choice_made"),
+    ],
+)
+def test_a_missing_column_names_the_likely_one(wrong, canonical, likely):
+    problem = only(failure(lab().rename(columns={canonical: wrong})))
+    assert f"the {canonical} column is missing" in problem.message
+    assert f"--column {canonical}={likely or 'NAME'}" in problem.remedy
+    assert f'columns={{"{canonical}": "{likely or "NAME"}"}}' in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"subject": "subjct"}, 'Did you mean "subject"'),
+        ({"subjet": "subject"}, 'Did you mean "subject"'),
+        ({"id": "subject"}, "The other way round"),
+    ],
+)
+def test_a_wrong_word_about_columns(columns, words):
+    assert words in str(failure(lab(id=1), columns=columns))
+
+
+def test_two_candidates_for_a_column():
+    frame = lab().rename(columns={"subject": "ID"}).assign(participant=1)
+    assert "could all be the subject" in str(failure(frame))
+    assert read_trials(frame, Bandit, columns={"subject": "ID"}).n_subjects == 3
+
+
+@pytest.mark.parametrize(
+    ("frame", "row", "words"),
+    [
+        (changed("choice", r4=9), 6, "9 looks like a code for a missing response"),
+        (changed("choice", r4=-1), 6, "-1 looks like a code for a missing response"),
+        (changed("choice", r4=7), 6, "codes are 1, 2, 7"),
+        (changed("choice", r4="x"), 6, '"x" is no option'),
+        (changed("choice", r4=1.5), None, "not whole numbers"),
+        (changed("outcome", r4="win"), 6, 'outcome "win" is not a number'),
+        (changed("outcome", r4="1,250"), 6, "is not a number"),
+        (changed("outcome", r4=np.inf), 6, "is not finite"),
+        (changed("outcome", r4="1e999"), 6, "is not finite"),
+        (changed("outcome", r4=60), 6, "--outcome-scale 100"),
+        (changed("outcome", r4=-1.5), 6, "1 outcome lies beyond the scale of 1"),
+        (changed("subject", r4=None), 6, "subject id is missing in 1 row"),
+        (changed("subject", r4=" "), 6, "subject id is missing in 1 row"),
+        (changed("trial", r4="five"), 6, 'trial "five" is not a number'),
+        (changed("trial", r4=None), 6, "trial number is missing"),
+        (changed("trial", r4=4), 5, "2 rows share subject, trial"),
+        (
+            lab(forced=0).assign(forced=lambda d: d["forced"].where(d.index != 4, 2)),
+            6,
+            '"2" is neither 0 nor 1',
+        ),
+        (
+            lab(mask_choice=1).assign(mask_choice=lambda d: d["mask_choice"].where(d.index != 4)),
+            6,
+            "1 blank cell",
+        ),
+    ],
+)
+def test_a_wrong_cell(frame, row, words):
+    problem = only(failure(frame))
+    assert words in str(problem)
+    assert problem.remedy
+    if row is not None:
+        assert problem.rows[0] == row
+
+
+def test_negative_codes_never_address_the_last_option():
+    frame = lab(choice=np.resize([-1, 1, 2], 90))
+    problem = only(failure(frame))
+    assert "unknown code" in problem.message
+    assert "-1" in problem.message
+
+
+def test_nothing_else_is_missing():
+    for text in ("NaN", "NA", "N/A", "nan", "None", "", "  "):
+        assert not read_trials(changed("choice", r4=text), Bandit).frame["choice_given"][4]
+    words = lab(choice=np.resize(np.array(["left", "right"], dtype=object), 90))
+    for text in ("miss", "null", "-", "no response"):
+        words.loc[4, "choice"] = text
+        problem = only(failure(words))
+        assert "looks like a missing response" in problem.message
+        assert problem.rows == (6,)
+    declared = read_trials(words, Bandit, codes={"choice": ["left", "right", "no response"]})
+    assert declared.task.n_options == 3
+
+
+def test_labels_that_differ_only_in_case_or_spaces():
+    words = lab(choice=np.resize(np.array(["go left", "right"], dtype=object), 90))
+    words.loc[4, "choice"] = "Go  left"
+    problem = only(failure(words))
+    assert "differ only in case or spaces" in problem.message
+    assert problem.rows == (6,)
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        ({"choice": [1]}, '"2" is none of the declared options "1"'),
+        ({"choise": [1, 2]}, 'Did you mean "choice"'),
+        ({"choice": "12"}, "must be a list"),
+        ({"choice": [1, "1"]}, "occurs twice"),
+    ],
+)
+def test_declared_codes(codes, words):
+    assert words in str(failure(lab(), codes=codes))
+
+
+def test_fewer_than_two_options():
+    assert 'only one option, "1"' in str(failure(lab(choice=1)))
+    assert "no option" in str(failure(lab(choice=np.nan)))
+    assert "no choice can be scored" in str(failure(lab(forced=1)))
+
+
+@pytest.mark.parametrize(
+    ("scale", "good"), [(0, False), (-1, False), ("big", False), (True, False), ("2", True)]
+)
+def test_the_outcome_scale_itself(scale, good):
+    if good:
+        assert read_trials(lab(), Bandit, outcome_scale=scale).outcome_scale == 2.0
+    else:
+        assert "above 0 was expected" in str(failure(lab(), outcome_scale=scale))
+
+
+def test_blocks_ask_for_a_reset():
+    frame = lab(block=np.tile(np.repeat([1, 2], 15), 3))
+    problem = only(failure(frame))
+    assert problem.column == "block"
+    assert "--reset block, session or never" in problem.remedy
+    assert "carry over" in problem.remedy
+    assert "no block column" in str(failure(lab(), reset="block"))
+    assert "was expected" in str(failure(lab(), reset="trial"))
+    interrupted = frame.assign(block=np.resize([1, 2], 90))
+    assert "interrupted" in str(failure(interrupted, reset="block"))
+    assert read_trials(interrupted, Bandit, reset="session").n_sequences == 3
+
+
+def test_duplicates_name_the_column_that_tells_them_apart():
+    frame = pd.concat([lab().assign(day=1), lab(seed=1).assign(day=2)], ignore_index=True)
+    problem = only(failure(frame))
+    assert problem.rows == (2, 92)
+    assert "--column session=day" in problem.remedy
+    assert read_trials(frame, Bandit, columns={"session": "day"}).n_sequences == 6
+
+
+def test_offers():
+    frame = lab().assign(option_1=1, option_2=2, option_3=3)
+    equal = frame.assign(option_2=frame["option_2"].where(frame.index != 4, 1))
+    equal.loc[4, "choice"] = 1
+    problem = only(failure(equal))
+    assert "on offer twice" in problem.message
+    assert problem.rows == (6,)
+    unequal = frame.assign(option_3=frame["option_3"].where(frame.index != 4))
+    problem = only(failure(unequal))
+    assert "fewer than 3 options" in problem.message
+    assert problem.rows == (6,)
+    strange = frame.assign(option_1=4).assign(choice=frame["choice"].where(frame.index == 4, 2))
+    strange.loc[4, "choice"] = 1
+    problem = only(failure(strange))
+    assert 'the choice "1" is not among the options on offer, "4" and "2" and "3"' in problem.message
+    assert problem.rows == (6,)
+    assert "only one option_# column" in str(failure(frame.drop(columns=["option_2", "option_3"])))
+    assert "there is no option_2" in str(failure(frame.drop(columns="option_2")))
+
+
+def test_cues():
+    frame = lab(stimulus=np.resize(["a", "b"], 90)).astype({"stimulus": object, "choice": object})
+    frame.loc[4, "stimulus"] = None
+    problem = only(failure(frame))
+    assert "stimulus is blank in 1 row with a response" in problem.message
+    assert problem.rows == (6,)
+    frame.loc[4, "choice"] = None
+    assert read_trials(frame, Bandit).task.n_options == 4
+
+
+def test_payoffs_say_how_many_options_there_are():
+    three = {"payoff_1": 0.1, "payoff_2": 0.2, "payoff_3": 0.3}
+    assert "there are 3 payoff columns" in str(failure(lab(choice=np.resize([1, 2, 4], 90), **three)))
+    words = lab(choice=np.resize(np.array(["a", "b"]), 90), **three)
+    assert 'there are 3 payoff columns and 2 options, "a", "b"' in str(failure(words))
+    assert read_trials(words, Bandit, codes={"choice": ["a", "b", "c"]}).task.n_options == 3
+    blank = lab(payoff_1=0.5, payoff_2=0.5)
+    blank.loc[4, "payoff_2"] = np.nan
+    assert "1 payoff is missing" in str(failure(blank))
+
+
+def test_every_problem_at_once():
+    frame = changed("choice", r4=9).drop(columns="subject").assign(forced=3, block=1)
+    frame["outcome"] = frame["outcome"].astype(object)
+    frame.loc[7, "outcome"] = "lots"
+    frame.loc[8, "outcome"] = 40
+    error = failure(frame)
+    text = str(error)
+    assert sum(problem.level == "error" for problem in error.problems) == 6
+    for words in (
+        "subject column is missing",
+        '"9"',
+        '"lots"',
+        "beyond the scale",
+        '"3" is neither',
+        "--reset",
+    ):
+        assert words in text
+
+
+def test_warnings():
+    frame = pd.concat(
+        [
+            lab(2),
+            lab(1, 10).assign(subject="few", outcome=np.resize([0, 1], 10)),
+            lab(1).assign(subject="sided", choice=1),
+            lab(1).assign(subject="flat", outcome=1),
+            lab(1).assign(subject="absent", choice=np.nan),
+            lab(1, 40).iloc[10:].drop(index=20).assign(subject="gap"),
+        ],
+        ignore_index=True,
+    )
+    trials = read_trials(frame, Bandit)
+    text = notes(trials, "warning")
+    assert "1 subject has fewer than 20 trials: few (10)" in text
+    assert "sided (100%)" in text
+    assert "2 subjects have no learning signal, all outcomes are the same: flat, absent" in text
+    assert "no response at all: absent" in text
+    assert "jump in 1 place (1 subject); the first: subject gap from 20 to 22" in text
+    assert "1 subject starts later than the others; the first: subject gap at trial 11" in text
+    assert len([p for p in trials.problems if p.level == "warning"]) == 5
+    assert notes(read_trials(lab(), Bandit), "warning") == ""
+
+
+def test_one_sided_choices_are_no_surprise_where_offers_differ():
+    frame = lab(choice=np.resize(np.array([1] * 29 + [2]), 90), stimulus=np.resize(["a", "b"], 90))
+    assert "same option" not in notes(read_trials(frame, Bandit), "warning")
+    assert "same option" in notes(read_trials(frame.drop(columns="stimulus"), Bandit), "warning")
+
+
+def test_no_learning_signal_at_all():
+    assert "no subject has any learning signal" in notes(read_trials(lab(outcome=1), Bandit), "warning")
+    assert "no trial teaches" in notes(read_trials(lab(outcome=np.nan), Bandit), "warning")
+
+
+def test_gaps_are_not_reported_where_blocks_restart():
+    frame = lab(2, 40, block=np.tile(np.repeat([1, 2], 20), 2))
+    frame["trial"] = (frame["trial"] - 1) % 20 + 1
+    assert notes(read_trials(frame, Bandit, reset="block"), "warning") == ""
+    assert "jump" in notes(read_trials(frame.drop(index=5), Bandit, reset="block"), "warning")
+
+
+def test_suspicious_zero_ids_and_trial_names():
+    rare = lab(choice=np.resize([1, 2], 90))
+    rare.loc[4, "choice"] = 0
+    assert "If 0 means a missed response" in notes(read_trials(rare, Bandit), "warning")
+    ids = lab().replace({"subject": {"s0": "1", "s1": "01"}})
+    assert "leading zeros" in notes(read_trials(ids, Bandit), "warning")
+    named = lab().rename(columns={"trial": "trial_nr"})
+    assert "--column trial=trial_nr" in notes(read_trials(named, Bandit), "warning")
+
+
+def test_something_that_is_no_model():
+    with pytest.raises(DataError, match="neither a model nor a task"):
+        read_trials(lab(), 3)
+
+
+def test_paths_may_be_strings(tmp_path):
+    path = write(tmp_path, CSV)
+    assert read_trials(str(path), Bandit).source == Path(path).name
