@@ -76,7 +76,9 @@ class Fit:
 
 
 def declare(
-    model: Any, traits: Iterable[Trait | str | tuple[str, Mapping]] = (), options: Mapping[str, Any] | None = None
+    model: Any,
+    traits: Iterable[Trait | str | tuple[str, Mapping]] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> Model:
     """Find a model, set its options and add traits.
 
@@ -230,7 +232,9 @@ def fit(
         priors=priors if isinstance(priors, str) else "mapping",
         quick=quick,
         seed=seed,
-        sample_kwargs={k: v for k, v in sample_kwargs.items() if isinstance(v, str | int | float | bool | dict)},
+        sample_kwargs={
+            k: v for k, v in sample_kwargs.items() if isinstance(v, str | int | float | bool | dict)
+        },
         attempts=attempts,
         versions={name: version(name) for name in _VERSIONED},
         timings=timings | spent,
@@ -278,12 +282,16 @@ def plan_of(spec: FitSpec, trials: Trials) -> Plan:
         p.name: {"link": p.link, "lower": p.lower, "upper": p.upper, "location": p.location, "scale": p.scale}
         for p in spec.parameters
     }
-    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, centered=spec.centered)
+    return make_plan(
+        model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, centered=spec.centered
+    )
 
 
 def _parameter_specs(plan: Plan) -> tuple[ParameterSpec, ...]:
     return tuple(
-        ParameterSpec(p.name or n, p.description, p.link, p.lower, p.upper, p.unit, str(p.location), str(p.scale))
+        ParameterSpec(
+            p.name or n, p.description, p.link, p.lower, p.upper, p.unit, str(p.location), str(p.scale)
+        )
         for n, p in plan.estimated.items()
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from fitrl.errors import FitError
+from fitrl.errors import FitError, FitInterrupted
 from fitrl.language.state import unknown
 
 log = logging.getLogger("fitrl")
@@ -23,7 +23,11 @@ LADDER = (0.95, 0.99)
 # What PyMC passes on to NUTS; the rest of its **kwargs would be swallowed by its own sampler.
 _NUTS = ("target_accept", "max_treedepth")
 
-_STATS = {"maxdepth_reached": "reached_max_treedepth", "depth": "tree_depth", "mean_tree_accept": "acceptance_rate"}
+_STATS = {
+    "maxdepth_reached": "reached_max_treedepth",
+    "depth": "tree_depth",
+    "mean_tree_accept": "acceptance_rate",
+}
 
 
 def check_sample_kwargs(kwargs: Mapping[str, Any]) -> None:
@@ -41,7 +45,9 @@ def check_sample_kwargs(kwargs: Mapping[str, Any]) -> None:
             raise FitError(f"pm.sample: {unknown('argument', name, sorted(known))}")
 
 
-def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tuple[dict, ...], dict[str, float]]:
+def sample(
+    model: pm.Model, kwargs: Mapping[str, Any]
+) -> tuple[xr.DataTree, tuple[dict, ...], dict[str, float]]:
     """Sample, and again with a higher target acceptance while there are divergences.
 
     Parameters
@@ -90,7 +96,9 @@ def _one_run(model: pm.Model, arguments: dict[str, Any]) -> xr.DataTree:
     # PyMC's own checks print for some samplers and not for others; the verdict replaces them.
     idata = pm.sample(model=model, **({"compute_convergence_checks": False} | arguments))
     stats = idata["sample_stats"].to_dataset()
-    idata["sample_stats"] = xr.DataTree(stats.rename({k: v for k, v in _STATS.items() if k in stats and v not in stats}))
+    idata["sample_stats"] = xr.DataTree(
+        stats.rename({k: v for k, v in _STATS.items() if k in stats and v not in stats})
+    )
     return _whole_draws(idata)
 
 
@@ -107,7 +115,7 @@ def _whole_draws(idata: xr.DataTree) -> xr.DataTree:
         return idata
     kept = counts[counts > 0]
     if kept.size == 0:
-        raise FitError("sampling was interrupted before the first draw; nothing was kept.")
+        raise FitInterrupted("sampling was interrupted before the first draw; nothing was kept.")
     cut = {"chain": kept["chain"], "draw": posterior["draw"][: int(kept.min())]}
     for group in ("posterior", "sample_stats"):
         idata[group] = xr.DataTree(idata[group].to_dataset().sel(cut))

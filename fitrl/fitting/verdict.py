@@ -319,7 +319,7 @@ def _group_checks(group: xr.Dataset, posterior: xr.Dataset) -> list[Check]:
         for ess in ("ess_bulk", "ess_tail"):
             value, where = _worst(found[ess][name], smallest=True)
             limit = ESS_PER_CHAIN * n_chains
-            checks.append(_check(ess, "fail", "group", value, limit, "<", where, remedy))
+            checks.append(_check(ess, "fail", "group", value, limit, "<", where, "draw more"))
         value, where = _worst(found["mcse_mean"][name] / found["sd"][name])
         advice = "the reported mean is imprecise, draw more"
         checks.append(_check("mcse_share", "warn", "group", value, MCSE_SHARE, ">", where, advice))

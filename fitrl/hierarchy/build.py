@@ -48,12 +48,15 @@ def build_model(plan: Plan, trials: Trials) -> pm.Model:
     """
     program = trace(plan.model, trials.task)
     layout = lay_out(trials.frame["sequence"].to_numpy())
-    scored = {name: np.flatnonzero(trials.frame[f"mask_{name}"].to_numpy()) for name in program.log_probability}
+    scored = {
+        name: np.flatnonzero(trials.frame[f"mask_{name}"].to_numpy()) for name in program.log_probability
+    }
     coords: dict[str, Any] = {"subject": trials.subjects, "row": np.arange(len(trials.frame))}
     coords |= {_obs_dim(program, name): rows for name, rows in scored.items()}
     with pm.Model(coords=coords) as model:
         values = {
-            name: _parameter(plan, name, parameter, trials.n_subjects) for name, parameter in plan.parameters.items()
+            name: _parameter(plan, name, parameter, trials.n_subjects)
+            for name, parameter in plan.parameters.items()
         }
         inputs = _inputs(plan, program, trials, layout)
         for name, rows in scored.items():
@@ -113,7 +116,9 @@ def separate_prior(parameter: Parameter) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     location, scale = prior_draws(parameter.location, 20_000, rng), prior_draws(parameter.scale, 20_000, rng)
     if parameter.location.family == "normal" and parameter.scale.family == "halfnormal":
-        return parameter.location.args[0], float(np.hypot(parameter.location.args[1], parameter.scale.args[0]))
+        return parameter.location.args[0], float(
+            np.hypot(parameter.location.args[1], parameter.scale.args[0])
+        )
     # Heavy tails have no variance: take the central half of the prior predictive instead.
     low, middle, high = np.quantile(location + scale * rng.normal(size=location.size), [0.25, 0.5, 0.75])
     return float(middle), float((high - low) / 1.349)
@@ -180,7 +185,12 @@ def _emission(
         at = arguments[-1]
         columns[name] = pt.set_subtensor(columns[name][at], value)
         scores = log_likelihood(
-            program, located, columns, named["layout_rows"], named["layout_filled"].astype(bool), named["layout_place"]
+            program,
+            located,
+            columns,
+            named["layout_rows"],
+            named["layout_filled"].astype(bool),
+            named["layout_place"],
         )
         return scores[name][at]
 
@@ -227,8 +237,13 @@ def _one_step(
     draws = {
         p: Located(np.asarray(v.values)[None, :], np.asarray(v.index), v.by_row) for p, v in located.items()
     }
-    arrays = {c: np.asarray(v).astype(bool) if np.asarray(v).dtype == np.int8 else np.asarray(v) for c, v in columns.items()}
-    layout = Layout(named["layout_rows"], np.asarray(named["layout_filled"]).astype(bool), named["layout_place"])
+    arrays = {
+        c: np.asarray(v).astype(bool) if np.asarray(v).dtype == np.int8 else np.asarray(v)
+        for c, v in columns.items()
+    }
+    layout = Layout(
+        named["layout_rows"], np.asarray(named["layout_filled"]).astype(bool), named["layout_place"]
+    )
     result = np.zeros(len(layout.place))
     for rows, places, t in filter_rows(plan.model, trials.task, draws, arrays, layout):
         cells = np.stack(np.broadcast_arrays(*exp(t.probabilities[name]).cells()))[:, places]

@@ -1,0 +1,261 @@
+"""What a fitted model says about every trial: latents, and predictions of choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fitrl.engine.inputs import Located
+from fitrl.engine.layout import Layout, lay_out
+from fitrl.engine.run import filter_rows, play, spread
+from fitrl.errors import FitError
+from fitrl.fitting.fit import Fit
+from fitrl.language.tables import Table, exp
+from fitrl.tasks.environments import replay_bandit
+
+_AGENTS = 20_000  # agents at a time: arrays stay in the cache, memory stays small
+
+
+def posterior_values(fit: Fit, draws: int) -> dict[str, Located]:
+    """Parameter values of evenly spaced posterior draws.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    draws : int
+        Number of draws, at most as many as there are.
+
+    Returns
+    -------
+    dict of str to Located
+        Values of shape (draw, subject), natural scale, scaled outcomes.
+    """
+    plan, posterior = fit.plan, fit.idata["posterior"].to_dataset()
+    total = posterior.sizes["chain"] * posterior.sizes["draw"]
+    take = np.unique(np.linspace(0, total - 1, min(draws, total)).astype(int))
+    values = {}
+    for name in plan.parameters:
+        design = plan.designs[name]
+        if name in plan.fixed:
+            cells = np.full((len(take), len(design.matrix)), plan.fixed[name])
+        else:
+            cells = posterior[name].transpose("chain", "draw", ...).to_numpy().reshape(total, -1)[take]
+        values[name] = Located(cells, design.index, design.by_row)
+    return values
+
+
+def _columns(fit: Fit) -> dict[str, np.ndarray]:
+    frame = fit.trials.frame
+    return {name: frame[name].to_numpy() for name in frame if frame[name].dtype.kind in "biuf"}
+
+
+def latents(fit: Fit, draws: int = 500) -> pd.DataFrame:
+    """Trial-wise values, prediction errors, learning rates and choice probabilities.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    draws : int
+        Posterior draws to average over, evenly spaced.
+
+    Returns
+    -------
+    DataFrame
+        One row per trial, in the order of the trial table, with the user's ids and trial numbers; for each quantity
+        its posterior mean and sd (``rpe_mean``, ``rpe_sd``). State fields are those before the trial; tables get
+        one column per option. ``p_choice`` is the probability of the choice that was made. Quantities of outcomes are
+        in the user's own unit. Blank: what a row cannot tell (the prediction error of a missed trial).
+
+    Examples
+    --------
+    >>> fitrl.latents(result)[["subject", "trial", "rpe_mean"]]  # doctest: +SKIP
+    """
+    plan, trials = fit.plan, fit.trials
+    layout = lay_out(trials.frame["sequence"].to_numpy())
+    found: dict[str, np.ndarray] = {}
+    recorded: set[str] = set()
+    parameters = posterior_values(fit, draws)
+    blocks = _blocks(parameters, layout)
+    n_draws = sum(_n_draws(block) for block in blocks)
+    for block in blocks:
+        for rows, places, t in filter_rows(plan.model, trials.task, block, _columns(fit), layout):
+            recorded |= set(t.latents)
+            for name, value in _quantities(t, trials.task).items():
+                by_draw = spread(value, layout.rows.shape[1], block)[:, places]
+                sums = found.setdefault(name, np.zeros((2, len(trials.frame))))
+                sums[0, rows] += by_draw.sum(axis=0)
+                sums[1, rows] += (by_draw**2).sum(axis=0)
+    labels = [c for c in ("subject", "session", "block", "trial") if c in trials.frame]
+    columns: dict[str, Any] = {c: trials.frame[c].to_numpy() for c in labels}
+    units = {name: documented.unit for name, documented in plan.model.latents().items()}
+    for name, (total, squares) in found.items():
+        known = _known(name, trials, recorded)
+        factor = trials.outcome_scale if units.get(name.split("[")[0]) == "outcome" else 1.0
+        mean = total / n_draws
+        sd = np.sqrt(np.maximum(squares / n_draws - mean**2, 0.0) * n_draws / max(n_draws - 1, 1))
+        columns[f"{_flat(name)}_mean"] = np.where(known, mean * factor, np.nan)
+        columns[f"{_flat(name)}_sd"] = np.where(known, sd * factor, np.nan)
+    return pd.DataFrame(columns)
+
+
+def _quantities(t: Any, task: Any) -> dict[str, Any]:
+    """Everything a trial has to tell, by name; cells of tables as ``q[label]``."""
+    found: dict[str, Any] = {f"p_{name}": np.exp(value) for name, value in t.log_probability.items()}
+    for name, value in {**t.before.fields(), **t.latents}.items():
+        if not isinstance(value, Table):
+            found[name] = value
+            continue
+        for index, cell in zip(np.ndindex(value.shape), value.cells(), strict=True):
+            label = task.labels[index[0]] if value.shape == (len(task.labels),) else ",".join(map(str, index))
+            found[f"{name}[{label}]"] = cell
+    return found
+
+
+def _known(name: str, trials: Any, recorded: set[str]) -> np.ndarray:
+    """Rows in which a quantity has a meaning: a response was given, something was learned."""
+    frame = trials.frame
+    if name.startswith("p_") and f"{name[2:]}_given" in frame:
+        return frame[f"{name[2:]}_given"].to_numpy()
+    if name.split("[")[0] in recorded:
+        return frame["mask_update"].to_numpy()
+    return np.ones(len(frame), bool)
+
+
+def _flat(name: str) -> str:
+    return name.replace("[", "_").replace("]", "")
+
+
+@dataclass(frozen=True)
+class Played:
+    """Choices of agents who learned from their own choices; arrays of shape (draw, row).
+
+    Attributes
+    ----------
+    choice : ndarray of int
+        Codes of the chosen options.
+    outcome : ndarray of float
+        What they got, in scaled outcomes.
+    outcome_forgone : ndarray of float or None
+        What the other option would have paid, where the model looks at it.
+    """
+
+    choice: np.ndarray
+    outcome: np.ndarray
+    outcome_forgone: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted choices.
+
+    Attributes
+    ----------
+    one_step : ndarray of int, shape (draw, row)
+        Each choice drawn given the history that was observed.
+    free : Played or None
+        Agents who play the recorded trials by themselves.
+    why_not : str
+        Why there is no free run; empty if there is one.
+    """
+
+    one_step: np.ndarray
+    free: Played | None
+    why_not: str
+
+
+def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
+    """Predict choices one step ahead, and free-running where payoffs are known.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    draws : int
+        Posterior draws, each giving one data set.
+    random_seed : int or Generator
+        Seed.
+
+    Returns
+    -------
+    Predictions
+
+    Raises
+    ------
+    FitError
+        If the model makes no choice.
+
+    Notes
+    -----
+    One-step predictions borrow the subject's own history and can look good for a model that could never produce
+    the behaviour; the free run is the test (Palminteri, Wyart & Koechlin 2017, 10.1016/j.tics.2017.03.011).
+    """
+    rng = np.random.default_rng(random_seed)
+    layout = lay_out(fit.trials.frame["sequence"].to_numpy())
+    if fit.trials.task.choices() != ("choice",):
+        raise FitError("predictions are made for tasks with one choice per trial, named `choice`.")
+    blocks = _blocks(posterior_values(fit, draws), layout)
+    one_step = np.concatenate([_one_step(fit, block, layout, rng) for block in blocks])
+    played: list[dict[str, np.ndarray]] = []
+    for block in blocks:
+        result = _free_run(fit, block, layout, rng)
+        if isinstance(result, str):
+            return Predictions(one_step, None, result)
+        played.append(result)
+    free = {name: np.concatenate([p[name] for p in played]) for name in played[0]}
+    return Predictions(one_step, Played(free["choice"], free["outcome"], free.get("outcome_forgone")), "")
+
+
+def _one_step(fit: Fit, block: dict[str, Located], layout: Layout, rng: np.random.Generator) -> np.ndarray:
+    n_draws, n_sequences = _n_draws(block), layout.rows.shape[1]
+    result = np.zeros((n_draws, len(layout.place)), dtype=np.int64)
+    for rows, places, t in filter_rows(fit.plan.model, fit.trials.task, block, _columns(fit), layout):
+        cells = [spread(c, n_sequences, block)[:, places] for c in exp(t.probabilities["choice"]).cells()]
+        cumulative = np.cumsum(cells, axis=0)
+        at = (rng.random((n_draws, len(places))) * cumulative[-1] >= cumulative).sum(axis=0)
+        offers = t.offers["choice"]
+        if offers is not None:
+            on_offer = np.stack([spread(c, n_sequences, block)[:, places] for c in offers.cells()])
+            at = np.take_along_axis(on_offer, at[None], axis=0)[0]
+        result[:, rows] = at
+    return result
+
+
+def _free_run(
+    fit: Fit, block: dict[str, Located], layout: Layout, rng: np.random.Generator
+) -> dict[str, np.ndarray] | str:
+    n_draws, n_sequences = _n_draws(block), layout.rows.shape[1]
+    laid_out = {name: column[layout.rows] for name, column in _columns(fit).items()}
+    world = replay_bandit(fit.trials.task, laid_out, layout.filled, n_draws, rng)
+    if isinstance(world, str):
+        return world
+    if any(p.by_row for p in block.values()):
+        return "parameters change from trial to trial, which the free run does not follow yet"
+    values = {name: np.asarray(p.values)[:, p.index].ravel() for name, p in block.items()}
+    emitted = play(fit.plan.model, fit.trials.task, world, values, rng)
+    emitted["outcome"] = np.stack(
+        [world.at(i).answer("outcome", {"choice": emitted["choice"][i]}) for i in range(world.n_trials)]
+    )
+    shape = (world.n_trials, n_draws, n_sequences)
+    return {
+        name: values.reshape(shape).transpose(1, 0, 2).reshape(n_draws, -1)[:, layout.place]
+        for name, values in emitted.items()
+    }
+
+
+def _n_draws(block: dict[str, Located]) -> int:
+    return max((np.shape(p.values)[0] for p in block.values()), default=1)
+
+
+def _blocks(parameters: dict[str, Located], layout: Layout) -> list[dict[str, Located]]:
+    """Cut the draws so that a block times the sequences is a manageable number of agents."""
+    n_draws = _n_draws(parameters)
+    size = max(1, _AGENTS // max(layout.rows.shape[1], 1))
+    return [
+        {name: p._replace(values=p.values[first : first + size]) for name, p in parameters.items()}
+        for first in range(0, n_draws, size)
+    ]

@@ -1,0 +1,344 @@
+"""Environments of bandits: how payoffs come about, and worlds in which many agents can play at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fitrl.errors import ModelError
+from fitrl.language.tables import Table
+from fitrl.tasks.bandit import Bandit
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Payoffs that stay: option k pays with probability ``p[k]``.
+
+    Attributes
+    ----------
+    p : tuple of float
+        Probability of the higher outcome, one per option.
+    """
+
+    p: tuple[float, ...] = (0.7, 0.3)
+
+    def schedule(self, n_trials: int, n_agents: int, rng: np.random.Generator) -> np.ndarray:
+        """Payoff probabilities, shape (trial, option, agent)."""
+        return np.broadcast_to(np.array(self.p)[None, :, None], (n_trials, len(self.p), n_agents)).copy()
+
+
+@dataclass(frozen=True)
+class Reversing:
+    """Payoffs that change places: after `every` trials (give or take `jitter`) they move one option on.
+
+    Attributes
+    ----------
+    p : tuple of float
+        Probabilities of the higher outcome, handed round among the options.
+    every, jitter : int
+        Trials between reversals, and the largest deviation from that number.
+    """
+
+    p: tuple[float, ...] = (0.8, 0.2)
+    every: int = 25
+    jitter: int = 5
+
+    def schedule(self, n_trials: int, n_agents: int, rng: np.random.Generator) -> np.ndarray:
+        """Payoff probabilities, shape (trial, option, agent)."""
+        lengths = rng.integers(self.every - self.jitter, self.every + self.jitter + 1, (n_trials, n_agents))
+        changes = np.zeros((n_trials + 1, n_agents), dtype=int)
+        ends = np.minimum(np.cumsum(lengths, axis=0), n_trials)
+        np.add.at(changes, (ends, np.arange(n_agents)[None, :]), 1)
+        turn = np.cumsum(changes[:n_trials], axis=0)
+        k = np.arange(len(self.p))[None, :, None]
+        return np.array(self.p)[(k + turn[:, None, :]) % len(self.p)]
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """Payoffs that walk at random between two walls.
+
+    Attributes
+    ----------
+    n_options : int
+        Number of options, each with a walk of its own.
+    sd : float
+        Standard deviation of a step.
+    lower, upper : float
+        Reflecting walls.
+
+    References
+    ----------
+    Daw et al. 2006, Nature, 10.1038/nature04766 (restless bandits).
+    Differs from the source: walks of probabilities of a binary outcome, as in the two-step task.
+    """
+
+    n_options: int = 2
+    sd: float = 0.05
+    lower: float = 0.2
+    upper: float = 0.8
+
+    def schedule(self, n_trials: int, n_agents: int, rng: np.random.Generator) -> np.ndarray:
+        """Payoff probabilities, shape (trial, option, agent)."""
+        start = rng.uniform(self.lower, self.upper, (1, self.n_options, n_agents))
+        steps = rng.normal(0.0, self.sd, (n_trials - 1, self.n_options, n_agents))
+        walk = np.cumsum(np.concatenate([start, steps]), axis=0)
+        span = self.upper - self.lower
+        folded = np.mod(walk - self.lower, 2 * span)  # reflection is a walk on a circle, folded
+        return self.lower + np.where(folded > span, 2 * span - folded, folded)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Stimuli shown in fixed pairs; then, without outcomes, in all combinations (a transfer phase).
+
+    Attributes
+    ----------
+    p : tuple of float
+        Probability of the higher outcome, one per stimulus; stimuli 0 and 1 are the first pair.
+    transfer : int
+        Trials of the transfer phase at the end, counted in the trials of the simulation.
+
+    References
+    ----------
+    Frank et al. 2004, Science, 10.1126/science.1102941 (probabilistic selection task).
+    """
+
+    p: tuple[float, ...] = (0.8, 0.2, 0.7, 0.3, 0.6, 0.4)
+    transfer: int = 0
+
+    def schedule(self, n_trials: int, n_agents: int, rng: np.random.Generator) -> np.ndarray:
+        """Payoff probabilities, shape (trial, option, agent)."""
+        return Fixed(self.p).schedule(n_trials, n_agents, rng)
+
+    def offers(self, n_trials: int, n_agents: int, rng: np.random.Generator) -> np.ndarray:
+        """Stimuli on offer, shape (trial, 2, agent): pairs in shuffled runs, then all combinations."""
+        n = len(self.p)
+        training = np.arange(n).reshape(-1, 2)
+        every = np.array([(i, j) for i in range(n) for j in range(i + 1, n)])
+
+        def runs(pairs: np.ndarray, length: int) -> np.ndarray:
+            n_runs = -(-length // len(pairs))
+            order = rng.permuted(np.tile(np.arange(len(pairs))[:, None, None], (1, n_runs, n_agents)), axis=0)
+            return pairs[order.transpose(1, 0, 2).reshape(-1, n_agents)[:length]].transpose(0, 2, 1)
+
+        return np.concatenate([runs(training, n_trials - self.transfer), runs(every, self.transfer)])
+
+
+ENVIRONMENTS = {"fixed": Fixed, "reversing": Reversing, "drifting": Drifting, "pairs": Pairs}
+
+
+@dataclass(frozen=True)
+class World:
+    """A bandit that many agents play at once: every payoff is decided before the first choice.
+
+    Attributes
+    ----------
+    outcomes : ndarray, shape (trial, offer, agent)
+        What each option on offer would pay.
+    offered : ndarray of int, shape (trial, offer, agent), or None
+        Options on offer, None if always all, in the order of their codes.
+    shown : ndarray of bool, shape (trial, agent)
+        Whether outcomes are shown; where not, nothing is learned.
+    forced : ndarray of int, shape (trial, agent), or None
+        Option that is chosen for the agent, -1 where it chooses itself.
+    fresh : ndarray of bool, shape (trial, agent), or None
+        Where values start afresh; None for the first trial only.
+    payoffs : ndarray, shape (trial, offer, agent), or None
+        Probabilities behind the outcomes.
+    trial : int
+        The present trial.
+    missed : ndarray of bool, shape (trial, agent), or None
+        Where agents do not respond; None if they always do.
+    """
+
+    outcomes: np.ndarray
+    offered: np.ndarray | None
+    shown: np.ndarray
+    forced: np.ndarray | None = None
+    fresh: np.ndarray | None = None
+    payoffs: np.ndarray | None = None
+    trial: int = 0
+    missed: np.ndarray | None = None
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return self.outcomes.shape[0]
+
+    @property
+    def n_agents(self) -> int:
+        """Number of agents."""
+        return self.outcomes.shape[2]
+
+    def at(self, trial: int) -> World:
+        """Return the world at a trial."""
+        return replace(self, trial=trial)
+
+    def offers(self, name: str) -> Any:
+        """Return the options on offer in this trial, a table of indices, or None if all."""
+        return None if self.offered is None else Table(self.offered[self.trial], 1)
+
+    def cue(self, name: str) -> Any:
+        """Refuse: bandits show nothing but the options."""
+        raise ModelError(f'a simulated bandit shows no cue "{name}".')
+
+    def resets(self) -> bool | np.ndarray:
+        """Whether values start afresh in this trial, per agent."""
+        return self.trial == 0 if self.fresh is None else self.fresh[self.trial]
+
+    def learns(self) -> np.ndarray:
+        """Whether this trial teaches, per agent."""
+        return self.shown[self.trial]
+
+    def instructed(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which agents' choices are made for them, and which option they get; None if nobody's."""
+        if self.forced is None:
+            return None
+        return self.forced[self.trial] >= 0, self.forced[self.trial]
+
+    def responds(self, name: str) -> bool | np.ndarray:
+        """Whether there is a response in this trial, per agent."""
+        return True if self.missed is None else ~self.missed[self.trial]
+
+    def shows(self, name: str) -> np.ndarray:
+        """Whether outcomes are shown in this trial, per agent."""
+        return self.shown[self.trial]
+
+    def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
+        """Return the outcome of the chosen option, or of the other one (``outcome_forgone``)."""
+        at = choices["choice"]
+        if self.offered is not None:
+            at = (self.offered[self.trial] == at).argmax(axis=0)
+        if name == "outcome_forgone":
+            if self.outcomes.shape[1] != 2:
+                raise ModelError(
+                    "a forgone outcome is that of the one other option; here more than two are on offer."
+                )
+            at = 1 - at
+        return self.outcomes[self.trial, at, np.arange(self.n_agents)]
+
+
+def play_bandit(
+    environment: Fixed | Reversing | Drifting | Pairs,
+    n_trials: int,
+    n_agents: int,
+    rng: np.random.Generator,
+    outcome_range: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Bandit, World]:
+    """Set up a bandit for many agents.
+
+    Parameters
+    ----------
+    environment : Fixed, Reversing, Drifting or Pairs
+        How payoffs come about.
+    n_trials, n_agents : int
+        Size.
+    rng : numpy.random.Generator
+        Source of randomness.
+    outcome_range : (float, float)
+        The two outcomes.
+
+    Returns
+    -------
+    task : Bandit
+    world : World
+    """
+    payoffs = environment.schedule(n_trials, n_agents, rng)
+    n_options = payoffs.shape[1]
+    offers, shown = None, np.ones((n_trials, n_agents), dtype=bool)
+    if isinstance(environment, Pairs):
+        offers = environment.offers(n_trials, n_agents, rng)
+        payoffs = np.take_along_axis(payoffs, offers, axis=1)
+        shown[n_trials - environment.transfer :] = False
+    low, high = outcome_range
+    outcomes = np.where(rng.random(payoffs.shape) < payoffs, high, low)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    labels = tuple(letters[k] if n_options <= len(letters) else str(k + 1) for k in range(n_options))
+    task = Bandit(
+        n_options, labels, outcome_range, None if offers is None else 2, has_forgone=payoffs.shape[1] == 2
+    )
+    return task, World(outcomes, offers, shown, payoffs=payoffs)
+
+
+def replay_bandit(
+    task: Bandit,
+    columns: Mapping[str, np.ndarray],
+    filled: np.ndarray,
+    n_copies: int,
+    rng: np.random.Generator,
+) -> World | str:
+    """Set up the very trials of a data set for agents who choose by themselves.
+
+    What an option would have paid is known where the outcome of the other option was recorded, or
+    the probabilities were (then outcomes are drawn anew for each agent). A missed trial stays missed, a forced
+    or excluded choice stays as it was.
+
+    Parameters
+    ----------
+    task : Bandit
+        Configured for the data.
+    columns : mapping of str to ndarray, shape (trial, sequence)
+        The trial table, laid out.
+    filled : ndarray of bool, shape (trial, sequence)
+        Where there is a trial.
+    n_copies : int
+        Agents per sequence; agents are copies slowest, sequences fastest.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    World or str
+        The world, or why there can be none.
+    """
+    n_offers = sum(name.startswith("offer_") for name in columns)
+
+    def copies(values: np.ndarray) -> np.ndarray:
+        return np.tile(values, n_copies)
+
+    learns = columns["mask_update"] & filled
+    outcomes = _recorded_outcomes(columns, learns, n_offers)
+    payoffs = None
+    if outcomes is not None:
+        outcomes = copies(outcomes)
+    elif "payoff_1" in columns:
+        values = np.unique(columns["outcome"][learns])
+        if len(values) > 2:
+            return (
+                "the file gives probabilities of payoff, but outcomes take more than two values, so what a payoff "
+                "is worth is not known"
+            )
+        low, high = task.outcome_range if np.isfinite(task.outcome_range[0]) else (values.min(), values.max())
+        payoffs = copies(np.stack([columns[f"payoff_{j + 1}"] for j in range(n_offers)]).swapaxes(0, 1))
+        outcomes = np.where(rng.random(payoffs.shape) < payoffs, high, low)
+    else:
+        return (
+            "the file records neither forgone outcomes (outcome_forgone, for every trial) nor probabilities of payoff "
+            "(payoff_1, payoff_2, ...), so what other choices would have earned is not known"
+        )
+    offered = None
+    if task.n_offered is not None:
+        offered = copies(np.stack([columns[f"offer_{j + 1}"] for j in range(n_offers)]).swapaxes(0, 1))
+    made = columns["choice_given"] & ~columns["mask_choice"]
+    forced = copies(np.where(made, columns["choice"], -1)) if made.any() else None
+    missed = copies(~columns["choice_given"])
+    return World(outcomes, offered, copies(learns), forced, copies(columns["reset"]), payoffs, missed=missed)
+
+
+def _recorded_outcomes(
+    columns: Mapping[str, np.ndarray], learns: np.ndarray, n_offers: int
+) -> np.ndarray | None:
+    """Outcome of either option on offer, shape (trial, offer, sequence), where both were recorded."""
+    if (
+        "outcome_forgone" not in columns
+        or n_offers != 2
+        or not columns["outcome_forgone_given"][learns].all()
+    ):
+        return None
+    first = columns["choice_at"] == 0
+    got, missed = columns["outcome"], columns["outcome_forgone"]
+    return np.stack([np.where(first, got, missed), np.where(first, missed, got)]).swapaxes(0, 1)
