@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad
 
 from fitrl.language.symbols import LEAVES, Symbol, walk
 
@@ -17,6 +18,12 @@ def _log_ndtr(x: Any) -> Any:
     left = pt.log(pt.erfcx(-pt.minimum(z, 0.0)) / 2) - pt.minimum(z, 0.0) ** 2
     right = pt.log1p(-pt.erfc(pt.maximum(z, 0.0)) / 2)
     return pt.switch(x < 0, left, right)
+
+
+def _logaddexp(x: Any, y: Any) -> Any:
+    # The larger one is a constant to derivatives: the result does not depend on what is taken out.
+    top = disconnected_grad(pt.maximum(x, y))
+    return top + pt.log(pt.exp(x - top) + pt.exp(y - top))
 
 
 def _truth(x: Any) -> Any:
@@ -40,7 +47,7 @@ OPERATIONS: dict[str, Callable] = {
     "tanh": pt.tanh,
     "sigmoid": pt.sigmoid,
     "softplus": pt.softplus,
-    "logaddexp": pt.logaddexp,
+    "logaddexp": _logaddexp,
     "log_ndtr": _log_ndtr,
     "maximum": pt.maximum,
     "minimum": pt.minimum,
@@ -53,6 +60,7 @@ OPERATIONS: dict[str, Callable] = {
     "and": lambda x, y: pt.and_(_truth(x), _truth(y)),
     "or": lambda x, y: pt.or_(_truth(x), _truth(y)),
     "where": pt.switch,
+    "held": disconnected_grad,
 }
 
 

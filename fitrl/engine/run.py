@@ -123,7 +123,7 @@ def play(
     Returns
     -------
     dict of str to ndarray, shape (trial, agent)
-        Choices, outcomes and other emissions.
+        Choices, outcomes, other emissions and the cues that the model asked for.
     """
     emitted: dict[str, list[np.ndarray]] = {}
     for t in play_rows(model, task, world, parameters, rng):

@@ -1,0 +1,332 @@
+"""Write the source of a model's kernel: one function per row and pass, and the loops around them.
+
+The loop over subjects is inside, over trials outside, and every state cell, column and parameter of a row is
+an array of its own, so that LLVM runs several subjects in one instruction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.scalar import basic as ps
+from pytensor.tensor.basic import ScalarFromTensor, TensorFromScalar
+
+from fitrl.engine.derive import Passes, cell_name
+from fitrl.engine.trace import Program
+
+
+class UnsupportedOperation(Exception):
+    """The model does something that the fast engine has no code for; the reference takes over."""
+
+
+def _call(name: str) -> Callable[..., str]:
+    return lambda *args: f"{name}({', '.join(args)})"
+
+
+def _infix(sign: str) -> Callable[..., str]:
+    return lambda *args: f"({f' {sign} '.join(args)})"
+
+
+_WRITE: dict[type, Callable[..., str]] = {
+    ps.Add: _infix("+"),
+    ps.Sub: _infix("-"),
+    ps.Mul: _infix("*"),
+    ps.TrueDiv: _infix("/"),
+    ps.Neg: lambda x: f"(-{x})",
+    ps.Reciprocal: lambda x: f"(1.0 / {x})",
+    ps.Sqr: lambda x: f"({x} * {x})",
+    ps.Pow: lambda x, y: f"({x} ** {y})",
+    ps.Exp: _call("exp"),
+    ps.Expm1: _call("expm1"),
+    ps.Log: _call("log"),
+    ps.Log1p: _call("log1p"),
+    ps.Tanh: _call("tanh"),
+    ps.Sqrt: _call("sqrt"),
+    ps.Abs: _call("fabs"),
+    ps.Switch: _call("select"),
+    ps.Maximum: lambda x, y: f"select({x} >= {y}, {x}, {y})",
+    ps.Minimum: lambda x, y: f"select({x} <= {y}, {x}, {y})",
+    ps.Sign: lambda x: f"select({x} > 0.0, 1.0, select({x} < 0.0, -1.0, 0.0))",
+    ps.LT: _infix("<"),
+    ps.LE: _infix("<="),
+    ps.GT: _infix(">"),
+    ps.GE: _infix(">="),
+    ps.EQ: _infix("=="),
+    ps.NEQ: _infix("!="),
+    ps.AND: _infix("&"),
+    ps.OR: _infix("|"),
+    ps.Invert: lambda x: f"(not {x})",
+    ps.Identity: lambda x: x,
+}
+# Used more than once in what is written, so their arguments get a name.
+_REPEATS = (ps.Sqr, ps.Maximum, ps.Minimum, ps.Sign)
+
+
+class _Writer:
+    """Statements for a set of outputs, each shared result once."""
+
+    def __init__(self, passes: Passes, given: dict[Variable, str]):
+        self.passes = passes
+        self.names = dict(given)
+        self.lines: list[str] = []
+
+    def write(self, outputs: Iterable[Variable]) -> list[str]:
+        """Return the expressions of the outputs, after the statements that they need."""
+        outputs = list(outputs)
+        needed = self._needed(outputs)
+        uses = self._uses(needed, outputs)
+        for node in self.passes.graph.toposort():
+            if node not in needed:
+                continue
+            (result,) = node.outputs
+            expression = self._expression(node)
+            if uses[result] > 1 and not _is_conversion(node):
+                name = f"t{sum(line.startswith('t') for line in self.lines)}"
+                self.lines.append(f"{name} = {expression}")
+                expression = name
+            self.names[result] = expression
+        return [self._argument(out) for out in outputs]
+
+    def _needed(self, outputs: list[Variable]) -> set[Apply]:
+        needed: set[Apply] = set()
+        stack = list(outputs)
+        while stack:
+            variable = stack.pop()
+            if variable in self.names or variable.owner is None or variable.owner in needed:
+                continue
+            needed.add(variable.owner)
+            stack.extend(variable.owner.inputs)
+        return needed
+
+    def _uses(self, needed: set[Apply], outputs: list[Variable]) -> dict[Variable, int]:
+        uses: dict[Variable, int] = {}
+        for node in needed:
+            weight = 2 if isinstance(node.op, _REPEATS) else 1
+            for variable in node.inputs:
+                uses[variable] = uses.get(variable, 0) + weight
+        for node in needed:  # a conversion is only another name for its argument
+            if _is_conversion(node):
+                uses[node.inputs[0]] = uses.get(node.inputs[0], 0) + uses.get(node.outputs[0], 0) - 1
+        for variable in outputs:
+            uses[variable] = uses.get(variable, 0) + 1
+        return uses
+
+    def _argument(self, variable: Variable) -> str:
+        if isinstance(variable, Constant):
+            return _constant(variable)
+        return self.names[variable]
+
+    def _expression(self, node: Apply) -> str:
+        arguments = [self._argument(v) for v in node.inputs]
+        if _is_conversion(node):
+            return arguments[0]
+        if isinstance(node.op, ps.Cast):
+            return self._cast(node, arguments[0])
+        if isinstance(node.op, ps.Switch):
+            return f"select({_truth(node.inputs[0], arguments[0])}, {', '.join(map(_float, node.inputs[1:], arguments[1:]))})"
+        write = _WRITE.get(type(node.op))
+        if write is None:
+            raise UnsupportedOperation(f"{type(node.op).__name__}")
+        return write(*arguments)
+
+    def _cast(self, node: Apply, argument: str) -> str:
+        if node.outputs[0].type.dtype == "bool":
+            return f"({argument} != 0)"
+        return _float(node.inputs[0], argument)
+
+
+def _is_conversion(node: Apply) -> bool:
+    return isinstance(node.op, ScalarFromTensor | TensorFromScalar | ps.Identity)
+
+
+def _truth(variable: Variable, text: str) -> str:
+    return text if variable.type.dtype == "bool" else f"({text} != 0)"
+
+
+def _float(variable: Variable, text: str) -> str:
+    """Write a value as a float64."""
+    if variable.type.dtype == "bool":
+        return f"select({text}, 1.0, 0.0)"
+    if variable.type.dtype == "float64":
+        return text
+    return f"{text}.0" if text.lstrip("-").isdigit() else f"float({text})"
+
+
+def _constant(variable: Constant) -> str:
+    value = variable.data.item() if hasattr(variable.data, "item") else variable.data
+    if isinstance(value, bool | int):
+        return str(value)
+    if not np.isfinite(value):
+        return {"inf": "inf", "-inf": "(-inf)", "nan": "nan"}[repr(float(value))]
+    return f"({value!r})" if value < 0 else repr(value)
+
+
+def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset()) -> str:
+    """Write the kernel of a model.
+
+    Parameters
+    ----------
+    program : Program
+        The traced model.
+    passes : Passes
+        Its scalar graphs.
+    by_row : frozenset of str
+        Parameters that may change from row to row.
+
+    Raises
+    ------
+    UnsupportedOperation
+        If the graphs hold an operation that has no fast code.
+    """
+    names = Names(program, len(passes.tape), by_row)
+    parts = [_forward_row(names, passes), _reverse_row(names, passes), _log_likelihood(names), _gradient(names)]
+    return "\n\n\n".join(parts) + "\n"
+
+
+class Names:
+    """Names of everything that the kernel passes around, in order."""
+
+    def __init__(self, program: Program, n_tape: int, by_row: frozenset[str]):
+        self.parameters = list(program.parameters)
+        self.cells = [cell_name(cell, program) for cell in program.cells]
+        self.columns = list(program.columns)
+        self.emissions = list(program.log_probability)
+        self.tape = [f"tape_{k}" for k in range(n_tape)]
+        self.by_row = by_row
+        self.adjoints = [f"d_{name}" for name in (*self.cells, *self.emissions)]
+
+    def given(self, passes: Passes) -> dict[Variable, str]:
+        """Inputs of the graph with their names."""
+        names = [*self.parameters, *self.cells, *self.columns, *self.adjoints]
+        return dict(zip(passes.graph.inputs, names, strict=True))
+
+    @property
+    def inputs(self) -> list[str]:
+        """Arguments of ``log_likelihood``; ``gradient`` takes one cotangent per emission on top."""
+        located = [text for name in self.parameters for text in (name, f"{name}_index")]
+        return [*located, *self.columns, *[f"{name}_place" for name in self.emissions], "sizes", "blocks"]
+
+
+def _rows(names: Iterable[str], suffix: str = "") -> list[str]:
+    return [f"{name}{suffix}_row" for name in names]
+
+
+def _reads(names: Iterable[str], text: str, truths: set[str]) -> list[str]:
+    """Load what the text uses from its row."""
+    used = [name for name in names if re.search(rf"\b{re.escape(name)}\b", text)]
+    return [f"{name} = {name}_row[i]{' != 0' if name in truths else ''}" for name in used]
+
+
+def _loop(name: str, arguments: list[str], read: list[str], body: list[str], passes: Passes) -> str:
+    truths = {str(v.name) for v in passes.graph.inputs if v.type.dtype == "bool"}
+    inside = _reads(read, "\n".join(body), truths) + body
+    head = f"def {name}({', '.join(arguments)}):\n    for i in range({arguments[-1]}.shape[0]):\n"
+    return head + "\n".join(f"        {line}" for line in inside)
+
+
+def _forward_row(names: Names, passes: Passes) -> str:
+    writer = _Writer(passes, names.given(passes))
+    results = writer.write([*passes.forward, *passes.tape])
+    targets = [*_rows(names.cells, "_next"), *_rows(f"p_{e}" for e in names.emissions), *_rows(names.tape)]
+    read = [*names.parameters, *names.cells, *names.columns]
+    body = [*writer.lines, *[f"{target}[i] = {result}" for target, result in zip(targets, results, strict=True)]]
+    return _loop("forward_row", [*_rows(read), *targets], read, body, passes)
+
+
+def _reverse_row(names: Names, passes: Passes) -> str:
+    given = names.given(passes) | dict(zip(passes.tape, names.tape, strict=True))
+    writer = _Writer(passes, given)
+    results = writer.write(passes.reverse)
+    cells = [f"d_{name}" for name in names.cells]
+    parameters = [f"d_{name}" for name in names.parameters]
+    read = [*names.parameters, *names.cells, *names.columns, *names.tape, *names.adjoints]
+    body = list(writer.lines)
+    body += [f"{name}_row[i] = {result}" for name, result in zip(cells, results[: len(cells)], strict=True)]
+    body += [f"{name}_row[i] += {result}" for name, result in zip(parameters, results[len(cells) :], strict=True)]
+    return _loop("reverse_row", [*_rows(read), *_rows(parameters)], read, body, passes)
+
+
+def _indent(lines: Iterable[str], by: int) -> list[str]:
+    return [" " * (4 * by) + line for line in lines]
+
+
+def _prepare(names: Names) -> list[str]:
+    """Buffers of one block: they stay in the cache while a block goes forth and back."""
+    lines = ["width = sizes[0]", "longest = 0", "for b in range(blocks.shape[0] - 1):"]
+    lines += ["    longest = max(longest, blocks[b + 1] - blocks[b])"]
+    lines += [f"{n}_row = np.empty(width)" for n in names.parameters]
+    lines += [f"{n}_history = np.zeros((longest + 1, width))" for n in names.cells]
+    lines += [f"{n}_history = np.empty((longest, width))" for n in (*names.tape, *[f"p_{e}" for e in names.emissions])]
+    lines += [f"p_{e} = np.zeros(sizes[{k + 1}])" for k, e in enumerate(names.emissions)]
+    return lines
+
+
+def _forward_block(names: Names) -> list[str]:
+    lines = ["first, last = blocks[b], blocks[b + 1]"]
+    for name in names.parameters:
+        if name not in names.by_row:
+            lines += ["for i in range(width):", f"    {name}_row[i] = {name}[{name}_index[b, i]]"]
+    lines += ["for s in range(first, last):", "    t = s - first"]
+    for name in names.parameters:
+        if name in names.by_row:
+            lines += ["    for i in range(width):", f"        {name}_row[i] = {name}[{name}_index[s, i]]"]
+    arguments = [
+        *_rows(names.parameters),
+        *[f"{n}_history[t]" for n in names.cells],
+        *[f"{n}[s]" for n in names.columns],
+        *[f"{n}_history[t + 1]" for n in names.cells],
+        *[f"p_{n}_history[t]" for n in names.emissions],
+        *[f"{n}_history[t]" for n in names.tape],
+    ]
+    lines += [f"    forward_row({', '.join(arguments)})"]
+    for name in names.emissions:
+        lines += ["    for i in range(width):", f"        k = {name}_place[s, i]"]
+        lines += ["        if k >= 0:", f"            p_{name}[k] = p_{name}_history[t, i]"]
+    return lines
+
+
+def _log_likelihood(names: Names) -> str:
+    results = ", ".join(f"p_{e}" for e in names.emissions)
+    lines = [*_prepare(names), "for b in range(blocks.shape[0] - 1):", *_indent(_forward_block(names), 1)]
+    lines += [f"return {results}"]
+    return "\n".join([f"def log_likelihood({', '.join(names.inputs)}):", *_indent(lines, 1)])
+
+
+def _gradient(names: Names) -> str:
+    cotangents = [f"d_{e}" for e in names.emissions]
+    lines = _prepare(names)
+    lines += [f"{n}_row = np.empty(width)" for n in (*[f"d_{c}" for c in names.cells], *cotangents)]
+    lines += [f"d_{n}_row = np.empty(width)" for n in names.parameters]
+    lines += [f"d_{n} = np.zeros({n}.shape[0])" for n in names.parameters]
+    lines += ["for b in range(blocks.shape[0] - 1):", *_indent(_forward_block(names), 1)]
+    lines += _indent([f"d_{c}_row[:] = 0.0" for c in names.cells], 1)
+    lines += _indent([f"d_{n}_row[:] = 0.0" for n in names.parameters if n not in names.by_row], 1)
+    lines += ["    for s in range(last - 1, first - 1, -1):", "        t = s - first"]
+    for name in names.parameters:
+        if name in names.by_row:
+            lines += ["        for i in range(width):", f"            {name}_row[i] = {name}[{name}_index[s, i]]"]
+            lines += [f"        d_{name}_row[:] = 0.0"]
+    for name in names.emissions:
+        lines += ["        for i in range(width):", f"            k = {name}_place[s, i]"]
+        lines += [f"            d_{name}_row[i] = d_{name}[k] if k >= 0 else 0.0"]
+    arguments = [
+        *_rows(names.parameters),
+        *[f"{n}_history[t]" for n in names.cells],
+        *[f"{n}[s]" for n in names.columns],
+        *[f"{n}_history[t]" for n in names.tape],
+        *_rows(names.adjoints),
+        *_rows(f"d_{n}" for n in names.parameters),
+    ]
+    lines += [f"        reverse_row({', '.join(arguments)})"]
+    for name in names.parameters:
+        if name in names.by_row:
+            lines += ["        for i in range(width):", f"            d_{name}[{name}_index[s, i]] += d_{name}_row[i]"]
+    for name in names.parameters:
+        if name not in names.by_row:
+            lines += ["    for i in range(width):", f"        d_{name}[{name}_index[b, i]] += d_{name}_row[i]"]
+    results = [*[f"p_{e}" for e in names.emissions], *[f"d_{n}" for n in names.parameters]]
+    lines += [f"return {', '.join(results)}"]
+    return "\n".join([f"def gradient({', '.join([*names.inputs, *cotangents])}):", *_indent(lines, 1)])
