@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
@@ -24,6 +25,11 @@ def _logaddexp(x: Any, y: Any) -> Any:
     # The larger one is a constant to derivatives: the result does not depend on what is taken out.
     top = disconnected_grad(pt.maximum(x, y))
     return top + pt.log(pt.exp(x - top) + pt.exp(y - top))
+
+
+def _constant(x: Any) -> Any:
+    # PyTensor refuses the truth values of Python.
+    return np.asarray(x) if isinstance(x, bool) else x
 
 
 def _truth(x: Any) -> Any:
@@ -85,6 +91,6 @@ def lower(roots: Iterable[Any], leaves: Mapping[tuple, Any]) -> list[Any]:
         if symbol.op in LEAVES:
             done[id(symbol)] = leaves[(symbol.op, *symbol.args)]
         else:
-            args = [done[id(a)] if isinstance(a, Symbol) else a for a in symbol.args]
+            args = [done[id(a)] if isinstance(a, Symbol) else _constant(a) for a in symbol.args]
             done[id(symbol)] = OPERATIONS[symbol.op](*args)
     return [done[id(root)] if isinstance(root, Symbol) else root for root in roots]

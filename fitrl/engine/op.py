@@ -141,6 +141,11 @@ class LogLikelihood(_KernelOp):
         values = set(range(0, 2 * len(self.kernel.names.parameters), 2))
         return [next(gradients) if i in values else disconnected_type() for i in range(len(inputs))]
 
+    def infer_shape(self, fgraph: Any, node: Apply, shapes: Any) -> list[tuple]:
+        """Lengths are among the inputs, so that nothing needs the result to know its shape."""
+        sizes = node.inputs[-2]
+        return [(sizes[k + 1],) for k in range(len(node.outputs))]
+
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         """Only parameter values are connected."""
         values = set(range(0, 2 * len(self.kernel.names.parameters), 2))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _VECTOR = 8  # float64 values in the widest vector register
-_CACHE = 2**18  # bytes of history per block; half of a small L2 cache
+_CACHE = 2**20  # bytes of history per block: about a level-2 cache
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def pack(sequence: np.ndarray, n_cells: int, width: int | None = None) -> Packin
     if width is None:
         fits = _CACHE // (8 * max(int(counts.max(initial=1)), 1) * max(n_cells, 1))
         needed = -(-len(counts) // _VECTOR) * _VECTOR
-        width = int(np.clip(fits // _VECTOR * _VECTOR, 32, 256))
+        width = int(np.clip(fits // _VECTOR * _VECTOR, 32, 128))
         width = min(width, needed)
     by_sequence = np.argsort(sequence, kind="stable")
     first = np.concatenate([[0], np.cumsum(counts)])

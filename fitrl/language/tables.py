@@ -301,7 +301,18 @@ def _where_number(condition, x, y):
     return np.where(condition, x, y)
 
 
-where = _operator("where", _where_number)
+def _where(condition, x, y):
+    if isinstance(condition, Symbol):
+        return Symbol("where", condition, x, y)
+    if isinstance(x, Symbol) or isinstance(y, Symbol):
+        # Known while tracing (an option of the model): only its branch goes into the graph.
+        return x if condition else y
+    return _where_number(condition, x, y)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """Return x where the condition holds, else y; the `if` of the trial language."""
+    return _elementwise(_where, condition, x, y)
 
 
 def total(t: Table) -> Any:
@@ -322,9 +333,12 @@ def largest(t: Table) -> Any:
     return result
 
 
+held = _operator("held", lambda x: x)
+
+
 def log_sum_exp(t: Table) -> Any:
     """Logarithm of the sum of exponentials of the cells, without overflow."""
-    top = largest(t)
+    top = held(largest(t))  # the result does not depend on it, so neither does its derivative
     return top + log(total(exp(t - top)))
 
 
@@ -365,7 +379,7 @@ for _function, _doc in {
     "sigmoid": "Logistic function, 1 / (1 + exp(-x)).",
     "logaddexp": "Logarithm of exp(x) + exp(y), without overflow.",
     "log_normal_cdf": "Logarithm of the standard normal distribution function.",
-    "where": "Return x where the condition holds, else y; the `if` of the trial language.",
+    "held": "The same value, taken as a constant by derivatives.",
 }.items():
     globals()[_function].__doc__ = _doc
     globals()[_function].__name__ = _function

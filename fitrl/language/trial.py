@@ -237,8 +237,7 @@ class Playing(Trial):
     Parameters
     ----------
     world : object
-        The played task at this trial: ``world.cue(name)``, ``world.offers(name)`` and
-        ``world.answer(name, choices)`` return arrays over agents.
+        The played task at this trial, see `fitrl.tasks.world.World`.
     rng : numpy.random.Generator
         Source of randomness, advanced by every choice.
     """
@@ -255,15 +254,16 @@ class Playing(Trial):
 
     def cue(self, name: str) -> Any:
         """Ask the task what it shows."""
-        return self.world.cue(name)
+        self.emitted[name] = self.world.cue(name)
+        return self.emitted[name]
 
     def given(self, name: str) -> Any:
         """Whether the task shows this answer."""
         return self.world.shows(name)
 
     def responded(self, name: str) -> Any:
-        """Agents always respond."""
-        return True
+        """Whether the agents respond, which they do unless a world that was recorded says otherwise."""
+        return self.world.responds(name)
 
     def _offered(self, name: str) -> Table | None:
         return self.world.offers(name)

@@ -1,0 +1,186 @@
+"""One interface to both engines: arrays in, log probabilities of the scored rows out.
+
+`FastLikelihood` is the compiled kernel; `ReferenceLikelihood` is `pytensor.scan`, the oracle and the way to JAX.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import pytensor.tensor as pt
+
+from fitrl.engine.emit import UnsupportedOperation
+from fitrl.engine.inputs import Located
+from fitrl.engine.layout import lay_out
+from fitrl.engine.reference import log_likelihood
+from fitrl.engine.trace import Program
+from fitrl.errors import ModelError
+
+log = logging.getLogger("fitrl")
+
+ENGINES = ("fast", "reference")
+
+
+class Likelihood(Protocol):
+    """A likelihood of one data set, ready for a graph.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        Everything but parameters and responses that it depends on; passed back to `scores` as tensors, so
+        that data can be swapped without compiling again.
+    """
+
+    arrays: dict[str, np.ndarray]
+
+    def scores(
+        self, values: Mapping[str, Any], arrays: Mapping[str, Any], responses: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Log probability of every scored row, per emission.
+
+        Parameters
+        ----------
+        values : mapping of str to tensor, shape (cell,)
+            Natural-scale values of every parameter.
+        arrays : mapping of str to tensor
+            The arrays of this likelihood.
+        responses : mapping of str to tensor, shape (scored row,)
+            Responses to score instead of those in the data, by emission.
+        """
+
+
+def make_likelihood(
+    program: Program,
+    columns: Mapping[str, np.ndarray],
+    sequence: np.ndarray,
+    index: Mapping[str, Located],
+    scored: Mapping[str, np.ndarray],
+    engine: str = "fast",
+) -> Likelihood:
+    """Prepare the likelihood of a data set.
+
+    Parameters
+    ----------
+    program : Program
+        The traced model.
+    columns : mapping of str to ndarray, shape (row,)
+        Columns of the trial table, at least those of the program.
+    sequence : ndarray of int, shape (row,)
+        Sequence of each row.
+    index : mapping of str to Located
+        Where the values of each parameter apply (`values` is ignored).
+    scored : mapping of str to ndarray of int
+        Scored rows of each emission.
+    engine : {"fast", "reference"}
+        A model that the fast engine has no code for falls back to the reference, with a notice in the log.
+    """
+    missing = [name for name in program.columns if name not in columns]
+    if missing:
+        raise ModelError(f"the model needs the column {', '.join(missing)}, which the data do not have.")
+    if not program.log_probability:
+        raise ModelError("this model chooses nothing, so there is no likelihood; it can be simulated and filtered.")
+    if engine not in ENGINES:
+        raise ModelError(f'"{engine}" is no engine; there are {", ".join(ENGINES)}.')
+    if engine == "fast":
+        try:
+            return FastLikelihood(program, columns, sequence, index, scored)
+        except UnsupportedOperation as error:
+            log.warning("This model uses %s, for which there is no fast code; the slower reference runs.", error)
+    return ReferenceLikelihood(program, columns, sequence, index, scored)
+
+
+class FastLikelihood:
+    """The compiled kernel on packed columns."""
+
+    def __init__(
+        self,
+        program: Program,
+        columns: Mapping[str, np.ndarray],
+        sequence: np.ndarray,
+        index: Mapping[str, Located],
+        scored: Mapping[str, np.ndarray],
+    ):
+        from fitrl.engine.op import Kernel, LogLikelihood
+        from fitrl.engine.packing import column_dtypes, pack
+
+        used = {name: np.asarray(columns[name]) for name in program.columns}
+        by_row = frozenset(name for name, located in index.items() if located.by_row)
+        self.kernel = Kernel(program, column_dtypes(used), by_row)
+        self.operation = LogLikelihood(self.kernel)
+        packing = pack(sequence, self.kernel.n_history)
+        self.arrays: dict[str, np.ndarray] = {}
+        for name in program.parameters:
+            cells = np.asarray(index[name].index)
+            where = packing.column(cells) if name in by_row else cells[packing.lanes]
+            self.arrays[f"index_{name}"] = where.astype(np.int32)
+        for name, values in used.items():
+            packed = packing.column(values, padding=name == "reset")
+            self.arrays[f"trial_{name}"] = packed if packed.dtype.kind == "f" else packed.astype(np.int32)
+        for name in program.log_probability:
+            self.arrays[f"place_{name}"] = packing.places(scored[name])
+        self.arrays["sizes"] = np.array([packing.rows.shape[1], *[len(scored[n]) for n in program.log_probability]])
+        self.arrays["blocks"] = packing.blocks
+
+    def scores(
+        self, values: Mapping[str, Any], arrays: Mapping[str, Any], responses: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Log probability of every scored row; see `Likelihood`."""
+        names = self.kernel.names
+        columns = {name: arrays[f"trial_{name}"] for name in names.columns}
+        for name, response in responses.items():
+            place = arrays[f"place_{name}"]
+            at = place.flatten()
+            given = response[pt.maximum(at, 0)].reshape(place.shape)
+            columns[name] = pt.cast(pt.switch(place >= 0, given, columns[name]), columns[name].dtype)
+        inputs = [x for name in names.parameters for x in (values[name], arrays[f"index_{name}"])]
+        inputs += [columns[name] for name in names.columns]
+        inputs += [arrays[f"place_{name}"] for name in names.emissions]
+        found = self.operation(*inputs, arrays["sizes"], arrays["blocks"], return_list=True)
+        return dict(zip(names.emissions, found, strict=True))
+
+
+class ReferenceLikelihood:
+    """The scan on a rectangle of trials and sequences."""
+
+    def __init__(
+        self,
+        program: Program,
+        columns: Mapping[str, np.ndarray],
+        sequence: np.ndarray,
+        index: Mapping[str, Located],
+        scored: Mapping[str, np.ndarray],
+    ):
+        self.program = program
+        self.by_row = {name: located.by_row for name, located in index.items()}
+        layout = lay_out(sequence)
+        self.arrays: dict[str, np.ndarray] = {
+            f"index_{name}": np.asarray(index[name].index) for name in program.parameters
+        }
+        for name in program.columns:
+            values = np.asarray(columns[name])
+            self.arrays[f"trial_{name}"] = values.astype(np.int8) if values.dtype == bool else values
+        self.arrays |= {f"scored_{name}": np.asarray(scored[name]) for name in program.log_probability}
+        self.arrays["layout_rows"] = layout.rows
+        self.arrays["layout_filled"] = layout.filled.astype(np.int8)
+        self.arrays["layout_place"] = layout.place
+
+    def scores(
+        self, values: Mapping[str, Any], arrays: Mapping[str, Any], responses: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Log probability of every scored row; see `Likelihood`."""
+        columns = {name: arrays[f"trial_{name}"] for name in self.program.columns}
+        for name, response in responses.items():
+            columns[name] = pt.set_subtensor(columns[name][arrays[f"scored_{name}"]], response)
+        located = {name: Located(values[name], arrays[f"index_{name}"], by_row) for name, by_row in self.by_row.items()}
+        found = log_likelihood(
+            self.program,
+            located,
+            columns,
+            arrays["layout_rows"],
+            arrays["layout_filled"].astype(bool),
+            arrays["layout_place"],
+        )
+        return {name: score[arrays[f"scored_{name}"]] for name, score in found.items()}
