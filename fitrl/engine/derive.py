@@ -117,9 +117,7 @@ def _tape(
     return tuple(
         node.outputs[0]
         for node in graph.toposort()
-        if node.outputs[0] in in_forward
-        and node.outputs[0] in in_reverse
-        and isinstance(node.op, _EXPENSIVE)
+        if node.outputs[0] in in_forward and node.outputs[0] in in_reverse and isinstance(node.op, _EXPENSIVE)
     )
 
 

@@ -141,7 +141,7 @@ class LogLikelihood(_KernelOp):
         values = set(range(0, 2 * len(self.kernel.names.parameters), 2))
         return [next(gradients) if i in values else disconnected_type() for i in range(len(inputs))]
 
-    def infer_shape(self, fgraph: Any, node: Apply, shapes: Any) -> list[tuple]:
+    def infer_shape(self, node: Apply, shapes: Any) -> list[tuple]:
         """Lengths are among the inputs, so that nothing needs the result to know its shape."""
         sizes = node.inputs[-2]
         return [(sizes[k + 1],) for k in range(len(node.outputs))]
@@ -214,9 +214,7 @@ def _add_the_weights(fgraph: Any, node: Apply) -> list[Variable] | None:
     return None
 
 
-optdb.register(
-    "fitrl_add_the_weights", dfs_rewriter(_add_the_weights), "fast_run", "numba", "fitrl", position=2.1
-)
+optdb.register("fitrl_add_the_weights", dfs_rewriter(_add_the_weights), "fast_run", "numba", "fitrl", position=2.1)
 optdb.register(
     "fitrl_use_the_forward_pass",
     dfs_rewriter(_use_the_forward_pass_of_the_gradient),

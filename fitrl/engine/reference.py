@@ -55,9 +55,7 @@ def log_likelihood(
     if missing:
         raise ModelError(f"the model needs the column {', '.join(missing)}, which the data do not have.")
     if not program.log_probability:
-        raise ModelError(
-            "this model chooses nothing, so there is no likelihood; it can be simulated and filtered."
-        )
+        raise ModelError("this model chooses nothing, so there is no likelihood; it can be simulated and filtered.")
     by_trial: dict[tuple, Any] = {("column", name): columns[name][rows] for name in program.columns}
     by_trial["column", "reset"] = by_trial["column", "reset"].astype(bool)
     by_trial["column", "mask_update"] = pt.and_(by_trial["column", "mask_update"].astype(bool), filled)

@@ -45,18 +45,14 @@ def filter_rows(
         Its values have shape (draw * sequence,), sequences fastest.
     """
     n_draws = max((np.shape(p.values)[0] for p in parameters.values()), default=1)
-    constant = {
-        name: np.asarray(p.values)[:, p.index].ravel() for name, p in parameters.items() if not p.by_row
-    }
+    constant = {name: np.asarray(p.values)[:, p.index].ravel() for name, p in parameters.items() if not p.by_row}
     state: State | None = None
     with author_text(model):
         for rows, filled in zip(layout.rows, layout.filled, strict=True):
             row = {name: np.tile(column[rows], n_draws) for name, column in columns.items()}
             row["mask_update"] = row["mask_update"] & np.tile(filled, n_draws)
             values = constant | {
-                name: np.asarray(p.values)[:, p.index[rows]].ravel()
-                for name, p in parameters.items()
-                if p.by_row
+                name: np.asarray(p.values)[:, p.index[rows]].ravel() for name, p in parameters.items() if p.by_row
             }
             p = model.bind(values, task)
             if state is None:

@@ -40,7 +40,7 @@ def from_bits(typingctx: Any, x: Any) -> tuple:
 
 @intrinsic
 def select(typingctx: Any, condition: Any, x: Any, y: Any) -> tuple:
-    """x where the condition holds, else y; both are computed, there is no branch."""
+    """X where the condition holds, else y; both are computed, there is no branch."""
 
     def codegen(context, builder, signature, args):
         return builder.select(*args)

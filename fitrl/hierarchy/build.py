@@ -111,9 +111,7 @@ def separate_prior(parameter: Parameter) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     location, scale = prior_draws(parameter.location, 20_000, rng), prior_draws(parameter.scale, 20_000, rng)
     if parameter.location.family == "normal" and parameter.scale.family == "halfnormal":
-        return parameter.location.args[0], float(
-            np.hypot(parameter.location.args[1], parameter.scale.args[0])
-        )
+        return parameter.location.args[0], float(np.hypot(parameter.location.args[1], parameter.scale.args[0]))
     # Heavy tails have no variance: take the central half of the prior predictive instead.
     low, middle, high = np.quantile(location + scale * rng.normal(size=location.size), [0.25, 0.5, 0.75])
     return float(middle), float((high - low) / 1.349)

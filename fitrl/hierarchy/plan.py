@@ -127,9 +127,7 @@ def make_plan(
             raise ModelError(f"{name} is fixed at {value:g}, outside of its range {_range(parameter)}.")
     for name in centered:
         if name in values or pooling != "partial":
-            raise ModelError(
-                f"{name} cannot be centred: it has no population (it is fixed, or pooling is {pooling})."
-            )
+            raise ModelError(f"{name} cannot be centred: it has no population (it is fixed, or pooling is {pooling}).")
     n_subjects = trials.n_subjects
     design = Design(
         ("Intercept",), np.ones((n_subjects, 1)), np.arange(n_subjects), np.asarray(trials.sequence_subject)

@@ -23,9 +23,7 @@ _HBAYESDM: dict[str, dict[str, float]] = {
 }
 
 
-def resolve_priors(
-    model: Model, task: Any, priors: str | Mapping[str, Mapping[str, Any]]
-) -> dict[str, Parameter]:
+def resolve_priors(model: Model, task: Any, priors: str | Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
     """Fitted parameters with the links and priors that a fit will use.
 
     Parameters
@@ -115,7 +113,5 @@ def _changed(parameter: Parameter, changes: Any) -> Parameter:
     if link not in LINKS:
         raise ModelError(f"priors of {parameter.name}: {unknown('link', link, LINKS)}")
     if new.get("scale") is not None and new["scale"].family in ("normal",):
-        raise ModelError(
-            f"priors of {parameter.name}: a scale is positive; use halfnormal, halfcauchy or exponential."
-        )
+        raise ModelError(f"priors of {parameter.name}: a scale is positive; use halfnormal, halfcauchy or exponential.")
     return parameter.but(**new)
