@@ -2,9 +2,17 @@
 # Make .venv with the pinned dependencies and fitrl itself. Safe to run again.
 set -eu
 cd "$(dirname "$0")"
-if ! python3 -m uv --version >/dev/null 2>&1; then
-    python3 -m pip install --quiet uv
+
+# uv finds, or fetches, a Python that is new enough. Take the one at hand, else bring one along in .uv.
+if uv --version >/dev/null 2>&1; then
+    uv=uv
+elif python3 -m uv --version >/dev/null 2>&1; then
+    uv="python3 -m uv"
+else
+    test -x .uv/bin/uv || { python3 -m venv .uv && .uv/bin/pip install --quiet uv; }
+    uv=.uv/bin/uv
 fi
-python3 -m uv venv --quiet --allow-existing .venv
-python3 -m uv pip sync --quiet --python .venv --require-hashes requirements.lock
-python3 -m uv pip install --quiet --python .venv --no-deps --editable .
+
+$uv venv --quiet --allow-existing .venv
+$uv pip sync --quiet --python .venv --require-hashes requirements.lock
+$uv pip install --quiet --python .venv --no-deps --editable .

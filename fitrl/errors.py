@@ -21,6 +21,10 @@ class FitError(FitrlError):
     """A fit that cannot be started, continued, saved or loaded."""
 
 
+class FitInterrupted(FitError):
+    """A fit that was stopped before its first draw, so that there is nothing to keep."""
+
+
 class StudyError(FitrlError):
     """A study of many fits that cannot be started or continued."""
 

@@ -6,13 +6,15 @@ a model file of your own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
 from fitrl.errors import ModelError
 from fitrl.language.files import model_class, read_model_file
-from fitrl.language.model import Model
+from fitrl.language.model import Model, Trait
 from fitrl.language.state import unknown
+from fitrl.language.traits import TRAITS
 
 # name -> (module, class); one line per model, so that listing names imports nothing else.
 CATALOGUE = {
@@ -65,6 +67,46 @@ def find(model: Any, **options: Any) -> Model:
     found = getattr(import_module(f"fitrl.models.{module}"), cls)(**options)
     found.name = name
     return found
+
+
+def declare(
+    model: Any,
+    traits: Iterable[Trait | str | tuple[str, Mapping]] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Model:
+    """Find a model, set its options and add traits.
+
+    Parameters
+    ----------
+    model : str, Model or type
+        Name, file or model.
+    traits : iterable
+        Traits as objects, names, or (name, options).
+    options : mapping, optional
+        Static options of the model.
+
+    Raises
+    ------
+    ModelError
+        If the model, an option or a trait is not known, or does not fit.
+
+    Examples
+    --------
+    >>> declare("q_learning", ["stickiness", ("dual_alpha", {"by": "outcome"})]).describe()
+    'q_learning + dual_alpha:by=outcome + stickiness'
+    """
+    return find(model, **(options or {})).with_(*[_trait(t) for t in traits])
+
+
+def _trait(trait: Any) -> Trait:
+    if isinstance(trait, Trait):
+        return trait
+    if isinstance(trait, type) and issubclass(trait, Trait):
+        return trait()
+    name, options = (trait, {}) if isinstance(trait, str) else trait
+    if name not in TRAITS:
+        raise ModelError(unknown("trait", name, TRAITS))
+    return TRAITS[name](**options)
 
 
 def from_source(source: str, filename: str, **options: Any) -> Model:

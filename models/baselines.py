@@ -1,6 +1,18 @@
 """Baselines: what choices look like without learning. Fit them beside every model."""
 
-from fitrl.language import Model, State, latent, onehot, option, probabilities, real, softmax, uniform, unit, where
+from fitrl.language import (
+    Model,
+    State,
+    latent,
+    onehot,
+    option,
+    probabilities,
+    real,
+    softmax,
+    uniform,
+    unit,
+    where,
+)
 from fitrl.tasks import Bandit
 
 

@@ -1,10 +1,8 @@
 import json
 import subprocess
 import sys
-import types
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import arviz as az
 import numpy as np
@@ -17,6 +15,7 @@ from fitrl.data.trials import Trials
 from fitrl.errors import FitError, Problem
 from fitrl.fitting import store
 from fitrl.fitting.codec import frame_from_dataset, frame_to_dataset, pack, unpack
+from fitrl.fitting.fit import Fit
 from fitrl.fitting.spec import FitSpec, ParameterSpec
 from fitrl.fitting.store import load, save, staged
 from fitrl.fitting.verdict import judge
@@ -27,16 +26,6 @@ ALPHA = ParameterSpec("alpha", "learning rate", "logit", 0.0, 1.0, "", "normal(0
 BETA = ParameterSpec(
     "beta", "slope", "log", 0.0, float("inf"), "1/outcome", "normal(1, 0.8)", "halfnormal(0.5)"
 )
-
-
-@dataclass
-class PlainFit:
-    """The four things that are stored, without the model."""
-
-    spec: FitSpec
-    trials: Trials
-    idata: xr.DataTree
-    verdict: Any
 
 
 def make_trials():
@@ -126,15 +115,7 @@ def make_fit(seed=1, **spec):
     )
     declared = replace(declared, **spec)
     verdict = judge(idata, declared.parameters, attempts=declared.attempts)
-    return PlainFit(declared, make_trials(), idata, verdict)
-
-
-@pytest.fixture(autouse=True)
-def plain_fit(monkeypatch):
-    """Let `load` make the four things only: the store knows nothing of models."""
-    module = types.ModuleType("fitrl.fitting.fit")
-    module.Fit = PlainFit
-    monkeypatch.setitem(sys.modules, "fitrl.fitting.fit", module)
+    return Fit(declared, make_trials(), idata, verdict)
 
 
 def assert_same_tree(found, expected):
@@ -164,6 +145,7 @@ def test_a_saved_fit_reloads_identically(tmp_path):
     assert_frame_equal(back.trials.original, fit.trials.original)
     for field in ("task", "codings", "columns", "outcome_scale", "outcome_range", "reset", "problems"):
         assert getattr(back.trials, field) == getattr(fit.trials, field)
+    assert type(back) is Fit
     assert type(back.trials.task) is Bandit
     assert back.trials.data_hash == "abc"
 

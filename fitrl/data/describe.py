@@ -60,10 +60,8 @@ def _facts(trials: Trials) -> Table:
     grid.add_column()
     grid.add_row("data", escape(trials.source))
     grid.add_row("size", _size(trials))
-    for name, user in trials.columns.items():
-        label = "columns" if name == next(iter(trials.columns)) else ""
-        same = "" if name == user else f' = "{user}"'
-        grid.add_row(label, escape(f"{name}{same}"))
+    columns = [name if name == user else f'{name} = "{user}"' for name, user in trials.columns.items()]
+    grid.add_row("columns", escape(", ".join(columns)))
     for name, labels in trials.codings.items():
         codes = ", ".join(f'{code} = "{label}"' for code, label in enumerate(labels))
         grid.add_row(f"{name} codes", escape(codes))

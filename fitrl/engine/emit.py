@@ -126,7 +126,8 @@ class _Writer:
         if isinstance(node.op, ps.Cast):
             return self._cast(node, arguments[0])
         if isinstance(node.op, ps.Switch):
-            return f"select({_truth(node.inputs[0], arguments[0])}, {', '.join(map(_float, node.inputs[1:], arguments[1:]))})"
+            condition = _truth(node.inputs[0], arguments[0])
+            return f"select({condition}, {', '.join(map(_float, node.inputs[1:], arguments[1:]))})"
         write = _WRITE.get(type(node.op))
         if write is None:
             raise UnsupportedOperation(f"{type(node.op).__name__}")
@@ -199,7 +200,7 @@ class Names:
         self.adjoints = [f"d_{name}" for name in (*self.cells, *self.emissions)]
 
     def given(self, passes: Passes) -> dict[Variable, str]:
-        """Inputs of the graph with their names."""
+        """Name the inputs of the graph."""
         names = [*self.parameters, *self.cells, *self.columns, *self.adjoints]
         return dict(zip(passes.graph.inputs, names, strict=True))
 

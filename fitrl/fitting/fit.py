@@ -27,8 +27,7 @@ from fitrl.hierarchy.build import build_model
 from fitrl.hierarchy.plan import Plan, make_plan, unit_factor
 from fitrl.hierarchy.priors import preset_options
 from fitrl.language.files import read_model_file
-from fitrl.language.model import Model, Trait
-from fitrl.language.state import unknown
+from fitrl.language.model import Model
 from fitrl.language.traits import TRAITS
 
 _VERSIONED = ("fitrl", "pymc", "pytensor", "nutpie", "numba", "arviz", "numpy", "xarray")
@@ -75,53 +74,15 @@ class Fit:
         return save(self, folder)
 
 
-def declare(
-    model: Any,
-    traits: Iterable[Trait | str | tuple[str, Mapping]] = (),
-    options: Mapping[str, Any] | None = None,
-) -> Model:
-    """Find a model, set its options and add traits.
-
-    Parameters
-    ----------
-    model : str, Model or type
-        Name, file or model.
-    traits : iterable
-        Traits as objects, names, or (name, options).
-    options : mapping, optional
-        Static options of the model.
-
-    Raises
-    ------
-    ModelError
-        If the model, an option or a trait is not known, or does not fit.
-
-    Examples
-    --------
-    >>> declare("q_learning", ["stickiness", ("dual_alpha", {"by": "outcome"})]).describe()
-    'q_learning + dual_alpha:by=outcome + stickiness'
-    """
-    return fitrl.models.find(model, **(options or {})).with_(*[_trait(t) for t in traits])
-
-
-def _trait(trait: Any) -> Trait:
-    if isinstance(trait, Trait):
-        return trait
-    if isinstance(trait, type) and issubclass(trait, Trait):
-        return trait()
-    name, options = (trait, {}) if isinstance(trait, str) else trait
-    if name not in TRAITS:
-        raise FitError(unknown("trait", name, TRAITS))
-    return TRAITS[name](**options)
-
-
-def build(model: Any, trials: Any, **declaration: Any) -> pm.Model:
+def build(model: Any, trials: Any, *, engine: str = "fast", **declaration: Any) -> pm.Model:
     """Build the PyMC model without sampling, for those who want to add to it.
 
     Parameters
     ----------
     model, trials, **declaration
         As in `fit`.
+    engine : {"fast", "reference"}
+        Compiled likelihood, or `pytensor.scan`, which also runs on JAX and so on a GPU.
 
     Returns
     -------
@@ -134,7 +95,7 @@ def build(model: Any, trials: Any, **declaration: Any) -> pm.Model:
     ...     idata = pm.sample()
     """
     plan, trials, _ = _prepare(model, trials, **declaration)
-    return build_model(plan, trials)
+    return build_model(plan, trials, engine)
 
 
 def fit(
@@ -211,13 +172,13 @@ def fit(
         centered=centered,
     )
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
-    pymc_model = build_model(plan, trials)
+    pymc_model = build_model(plan, trials, _engine_for(sample_kwargs))
     timings = {"build": time.perf_counter() - started}
     attempts: tuple[dict, ...] = ()
     if not plan.estimated:
-        idata, spent = _nothing_to_estimate(), {}
+        idata, spent = _nothing_to_estimate(), dict[str, float]()
     elif quick:
-        idata, spent = laplace(pymc_model, random_seed=seed)
+        idata, spent = laplace(plan, trials, random_seed=seed)
     else:
         idata, attempts, spent = sample(pymc_model, {**sample_kwargs, "random_seed": seed})
     spec = FitSpec(
@@ -246,6 +207,12 @@ def fit(
     return result
 
 
+def _engine_for(sample_kwargs: Mapping[str, Any]) -> str:
+    """Choose the engine that the sampler can run: only the reference speaks JAX."""
+    jax = sample_kwargs.get("nuts_sampler") in ("numpyro", "blackjax") or sample_kwargs.get("backend") == "jax"
+    return "reference" if jax else "fast"
+
+
 def _prepare(
     model: Any,
     trials: Any,
@@ -256,10 +223,9 @@ def _prepare(
 ) -> tuple[Plan, Trials, str | None]:
     """Declare the model, read the trials if need be, and make the plan."""
     implied = preset_options(plan.get("priors", "default"))
-    found = declare(model, traits, {**implied, **(options or {})})
+    found = fitrl.models.declare(model, traits, {**implied, **(options or {})})
     if not isinstance(trials, Trials):
-        raw = {"outcome_scale": "raw"} if implied else {}
-        trials = read_trials(trials, found, **raw)
+        trials = read_trials(trials, found, outcome_scale="raw" if implied else None)
     return make_plan(found, trials, **plan), trials, _source_of(model, found)
 
 

@@ -50,7 +50,7 @@ def posterior_values(fit: Fit, draws: int) -> dict[str, Located]:
 
 def _columns(fit: Fit) -> dict[str, np.ndarray]:
     frame = fit.trials.frame
-    return {name: frame[name].to_numpy() for name in frame if frame[name].dtype.kind in "biuf"}
+    return {str(name): frame[name].to_numpy() for name in frame if frame[name].dtype.kind in "biuf"}
 
 
 def latents(fit: Fit, draws: int = 500) -> pd.DataFrame:

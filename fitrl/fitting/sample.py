@@ -104,12 +104,11 @@ def _one_run(model: pm.Model, arguments: dict[str, Any]) -> xr.DataTree:
 
 def _whole_draws(idata: xr.DataTree) -> xr.DataTree:
     """After an interruption keep the draws that every started chain has; chains without any draw go."""
-    diverging = idata["sample_stats"]["diverging"]
     posterior = idata["posterior"].to_dataset()
-    finite = xr.ones_like(diverging, dtype=bool)
+    finite = xr.ones_like(idata["sample_stats"].to_dataset()["diverging"], dtype=bool)
     for variable in posterior.values():
         extra = [d for d in variable.dims if d not in ("chain", "draw")]
-        finite = finite & np.isfinite(variable).all(extra)
+        finite = finite & (variable.notnull().all(extra) if extra else variable.notnull())
     counts = finite.sum("draw")
     if bool((counts == posterior.sizes["draw"]).all()):
         return idata

@@ -18,6 +18,7 @@ from fitrl.hierarchy.plan import population_start
 from fitrl.language.model import Model
 from fitrl.language.parameters import Parameter
 from fitrl.language.state import unknown
+from fitrl.models import declare
 from fitrl.tasks.environments import ENVIRONMENTS, Drifting, World, play_bandit
 
 
@@ -96,8 +97,6 @@ def simulate(
     >>> fitrl.simulate("q_learning", subjects=3, trials=5, random_seed=1).frame.shape[0]
     15
     """
-    from fitrl.fitting.fit import declare
-
     found = declare(model, traits, options)
     if subjects < 1 or trials < 1:
         raise ModelError(

@@ -14,7 +14,7 @@ from fitrl.language.tables import table
 
 
 def _declared(cls: type, kind: type) -> dict[str, Any]:
-    """Declarations of one kind in the class and its bases, in the order they were written."""
+    """Collect the declarations of one kind in the class and its bases, in the order they were written."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -153,11 +153,11 @@ class Model(Declared):
         return State()
 
     def trial(self, s: State, p: Any, t: Any) -> None:
-        """What happens in one trial."""
+        """Say what happens in one trial."""
         raise ModelError(f"{self.label} has no trial(self, s, p, t).")
 
     def between(self, s: State, p: Any, t: Any) -> None:
-        """What happens in every row, whether or not there was a response."""
+        """Say what happens in every row, whether or not there was a response."""
 
     # What the toolkit uses ----------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Model(Declared):
         return found
 
     def derived(self) -> dict[str, Derived]:
-        """Derived quantities by name."""
+        """Return the derived quantities by name."""
         return _declared(type(self), Derived)
 
     def bind(self, values: dict[str, Any], task: Any) -> Any:

@@ -29,9 +29,7 @@ class Prior:
             known = ", ".join(_FAMILIES)
             raise ModelError(f'"{self.family}" is not a prior family. Known families: {known}.')
         if len(self.args) != _FAMILIES[self.family]:
-            raise ModelError(
-                f"{self.family} takes {_FAMILIES[self.family]} number(s), got {len(self.args)}: {self}."
-            )
+            raise ModelError(f"{self.family} takes {_FAMILIES[self.family]} number(s), got {len(self.args)}: {self}.")
         positive = self.args if self.family in ("halfnormal", "halfcauchy", "exponential") else self.args[1:]
         if self.family != "uniform" and any(not a > 0 for a in positive):
             raise ModelError(f"the scale of {self} must be above 0.")

@@ -10,7 +10,6 @@ import numpy as np
 from fitrl.errors import ModelError
 from fitrl.language.tables import (
     Table,
-    exp,
     filled,
     log,
     log1p,
@@ -241,9 +240,9 @@ class Normal:
         z = (x - self.mean) / self.sd
         return -0.5 * z * z - log(self.sd) - 0.5 * math.log(2 * math.pi)
 
-    def sample(self, rng: np.random.Generator) -> Any:
+    def sample(self, rng: np.random.Generator, n_agents: int) -> np.ndarray:
         """Draw, one value per agent."""
-        return rng.normal(self.mean, self.sd)
+        return rng.normal(self.mean, self.sd, n_agents)
 
 
 class LogNormal:
@@ -259,9 +258,9 @@ class LogNormal:
         log_x = log(x)
         return self.inner.log_density(log_x) - log_x
 
-    def sample(self, rng: np.random.Generator) -> Any:
+    def sample(self, rng: np.random.Generator, n_agents: int) -> np.ndarray:
         """Draw, one value per agent."""
-        return exp(self.inner.sample(rng))
+        return np.exp(self.inner.sample(rng, n_agents))
 
 
 def normal(mean: Any, sd: Any) -> Normal:

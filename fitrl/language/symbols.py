@@ -63,15 +63,23 @@ class Symbol:
             "Keep tables in the state (`s.q[a]`) or make one with table([...])."
         )
 
+    def __neg__(self) -> Symbol:
+        return Symbol("neg", self)
+
+    def __abs__(self) -> Symbol:
+        return Symbol("abs", self)
+
     def __invert__(self) -> Symbol:
         # Python's ~True is -2, so that ~ would mean something else when the text runs on plain numbers.
         raise ModelError("`~` is not in the language. Write `(condition) == 0`, or swap x and y in where().")
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Any, value: Any = None) -> Any:
         raise ModelError(
             "a single value was indexed; only tables have cells. Start the field as a table, as in "
             "State(q=task.values())."
         )
+
+    __setitem__ = __getitem__
 
     def __iter__(self) -> Iterator:
         raise ModelError("a single value was looped over; only tables can be.")
@@ -106,8 +114,6 @@ for _dunder, _op in {
     setattr(Symbol, f"__r{_dunder}__", _reflected)
 for _op in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(Symbol, f"__{_op}__", _binary(_op)[0])
-Symbol.__neg__ = lambda self: Symbol("neg", self)  # type: ignore[attr-defined]
-Symbol.__abs__ = lambda self: Symbol("abs", self)  # type: ignore[attr-defined]
 
 
 def walk(roots: Iterable[Any]) -> list[Symbol]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,6 +54,22 @@ class Table:
 
     def __repr__(self) -> str:
         return f"Table({self.data.tolist() if self.data.ndim == self.ndim else self.data!r})"
+
+    if TYPE_CHECKING:  # set below, by name
+        __add__: Callable[[Table, Any], Table]
+        __radd__: Callable[[Table, Any], Table]
+        __sub__: Callable[[Table, Any], Table]
+        __rsub__: Callable[[Table, Any], Table]
+        __mul__: Callable[[Table, Any], Table]
+        __rmul__: Callable[[Table, Any], Table]
+        __truediv__: Callable[[Table, Any], Table]
+        __rtruediv__: Callable[[Table, Any], Table]
+
+    def __neg__(self) -> Table:
+        return _negative(self)
+
+    def __abs__(self) -> Table:
+        return absolute(self)
 
     # Reading and writing cells ------------------------------------------------------------------
 
@@ -107,11 +123,9 @@ class Table:
         key = key if isinstance(key, tuple) else (key,)
         if len(key) > self.ndim:
             raise ModelError(f"{len(key)} indices were given to a table of {self.ndim} axes.")
-        for k, size in zip(key, self.shape, strict=False):
+        for k in key:
             if isinstance(k, slice) or k is Ellipsis:
-                raise ModelError(
-                    "tables take no slices; index cells or rows, or loop over range(len(table))."
-                )
+                raise ModelError("tables take no slices; index cells or rows, or loop over range(len(table)).")
         return tuple(_position(k, size) for k, size in zip(key, self.shape, strict=False))
 
     def _cell(self, key: tuple) -> Any:
@@ -279,6 +293,7 @@ expm1 = _operator("expm1", np.expm1)
 sqrt = _operator("sqrt", np.sqrt)
 tanh = _operator("tanh", np.tanh)
 absolute = _operator("abs", np.abs)
+_negative = _operator("neg", np.negative)
 maximum = _operator("maximum", np.maximum)
 minimum = _operator("minimum", np.minimum)
 softplus = _operator("softplus", lambda x: np.logaddexp(0.0, x))
@@ -362,10 +377,9 @@ for _name, _function in {
     "eq": np.equal,
     "ne": np.not_equal,
 }.items():
-    setattr(Table, f"__{_name}__", lambda self, other, op=_operator(_name, _function): op(self, other))
-Table.__neg__ = lambda self: _operator("neg", np.negative)(self)  # type: ignore[attr-defined]
-Table.__abs__ = lambda self: absolute(self)  # type: ignore[attr-defined]
-for _function, _doc in {
+    _op = _operator(_name, _function)
+    setattr(Table, f"__{_name}__", lambda self, other, op=_op: op(self, other))
+for _documented, _doc in {
     "exp": "Exponential of a number, an array, a symbol or every cell of a table.",
     "log": "Natural logarithm.",
     "log1p": "Logarithm of 1 + x, accurate near 0.",
@@ -381,5 +395,5 @@ for _function, _doc in {
     "log_normal_cdf": "Logarithm of the standard normal distribution function.",
     "held": "The same value, taken as a constant by derivatives.",
 }.items():
-    globals()[_function].__doc__ = _doc
-    globals()[_function].__name__ = _function
+    globals()[_documented].__doc__ = _doc
+    globals()[_documented].__name__ = _documented

@@ -99,11 +99,11 @@ class Trial:
         return self._emit(name, density)
 
     def observe(self, name: str) -> Any:
-        """What the world answers to the choices so far, such as ``"outcome"``."""
+        """Observe what the world answers to the choices so far, such as ``"outcome"``."""
         raise ModelError("Trial is abstract.")
 
     def cue(self, name: str) -> Any:
-        """What the world shows before the choice, such as ``"stimulus"``."""
+        """See what the world shows before the choice, such as ``"stimulus"``."""
         raise ModelError("Trial is abstract.")
 
     def given(self, name: str) -> Any:
@@ -136,12 +136,13 @@ class Trial:
         n = len(self.probabilities[name])
         if n != 2:
             raise ModelError(f"`{name}` has {n} options on offer, so there is no single unchosen one.")
-        first, second = (0, 1) if self.offers[name] is None else self.offers[name]
+        offers = self.offers[name]
+        first, second = (0, 1) if offers is None else (offers[0], offers[1])
         # A missed response holds the code 0, which need not be on offer; the answer must still be an option.
         return where(choice == first, second, first)
 
     def chosen(self, name: str) -> Table:
-        """Indicator over all options: 1 for the option chosen in this row, all 0 after a missed response."""
+        """Mark the chosen one among all options: 1 for the option chosen in this row, all 0 after a missed response."""
         taken = onehot(self.choices[name], self.task.size(name))
         return where(self.responded(name), taken, 0.0 * taken)
 
@@ -269,21 +270,21 @@ class Playing(Trial):
         return self.world.offers(name)
 
     def _choose(self, name: str, policy: Policy, offers: Table | None) -> Any:
-        cells = np.broadcast_arrays(*exp(self.probabilities[name]).cells())
-        if cells[0].ndim == 0:
-            cells = [np.full(self.world.n_agents, c) for c in cells]
+        n_agents = self.world.n_agents
+        cells = [np.broadcast_to(cell, n_agents) for cell in exp(self.probabilities[name]).cells()]
         cumulative = np.cumsum(cells, axis=0)
-        u = self.rng.random(cells[0].shape) * cumulative[-1]
+        u = self.rng.random(n_agents) * cumulative[-1]
         at = np.minimum((u >= cumulative).sum(axis=0), len(cells) - 1)
         self.log_probability[name] = policy.log_prob(at)
         self.emitted[name] = at if offers is None else offers[at]
         instructed = self.world.instructed(name)
         if instructed is not None:
-            self.emitted[name] = np.where(*instructed, self.emitted[name])
+            told, option = instructed
+            self.emitted[name] = np.where(told, option, self.emitted[name])
         return self.emitted[name]
 
     def _emit(self, name: str, density: Any) -> Any:
-        value = density.sample(self.rng)
+        value = density.sample(self.rng, self.world.n_agents)
         self.emitted[name] = value
         self.log_probability[name] = density.log_density(value)
         return value
@@ -324,5 +325,3 @@ def play_row(model: Any, task: Any, p: Parameters, s: State, reset: Any, learns:
     for trait in model.traits:
         trait.between(s, p, t)
     return t, s
-
-

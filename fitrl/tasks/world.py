@@ -46,7 +46,9 @@ class World:
 
     def cue(self, name: str) -> Any:
         """Return what is shown in this trial, as codes of shape (agent,)."""
-        raise ModelError(f'the world {type(self).__name__} shows no cue "{name}". Give it a method cue(name).')
+        raise ModelError(
+            f'the world {type(self).__name__} shows no cue "{name}". Give it a method cue(name).'
+        )
 
     def answer(self, name: str, choices: Mapping[str, Any]) -> Any:
         """Return the answer `name` to the choices so far, shape (agent,)."""
@@ -58,6 +60,10 @@ class World:
         """Return the options on offer for the choice `name` (a table of codes), or None if all are."""
         return None
 
+    def responds(self, name: str) -> bool | np.ndarray:
+        """Whether there is a response in this trial."""
+        return True
+
     def shows(self, name: str) -> bool | np.ndarray:
         """Whether this answer is shown, for one agent or each."""
         return True
@@ -67,7 +73,7 @@ class World:
         return self.trial == 0
 
     def learns(self) -> bool | np.ndarray:
-        """Whether this trial teaches."""
+        """Whether this trial teaches; not where there is no response."""
         return True
 
     def instructed(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:

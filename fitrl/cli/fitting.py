@@ -1,0 +1,120 @@
+"""Runs a fit for the command line: say what was understood, sample, write everything, sum up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from fitrl.cli.output import print_out
+from fitrl.data.describe import describe
+
+if TYPE_CHECKING:
+    from fitrl.data import Trials
+    from fitrl.fitting.fit import Fit
+
+_SUBJECTS_SHOWN = 5
+
+FILES = {
+    "group.csv": "population: location, scale, median, mean, with diagnostics",
+    "subjects.csv": "every subject's parameters, with intervals and diagnostics",
+    "latents.csv": "trial by trial: values, prediction errors, choice probability",
+    "verdict.json": "every convergence check with its limit",
+    "figures": "posterior, subjects, traces, behaviour against predictions",
+    "fit.nc": "the fit itself: fitrl.load(folder) in Python",
+}
+
+
+def run_fit(model: str, trials: Trials, out: Path, declaration: Mapping[str, Any], *, replaced: bool = False) -> bool:
+    """Fit, write the results and print the summary.
+
+    Parameters
+    ----------
+    model : str
+        Name or file.
+    trials : Trials
+        The data.
+    out : Path
+        Folder of the results.
+    declaration : mapping
+        Keyword arguments of `fitrl.fit`.
+    replaced : bool
+        Whether the folder holds an older fit.
+
+    Returns
+    -------
+    bool
+        False if the fit did not converge; a quick fit, which has no chains, gives True.
+    """
+    print_out(describe(trials, max_rows=_SUBJECTS_SHOWN))
+    if replaced:
+        print_out(f"\n{out} holds an earlier fit; it is replaced when this one is done.", style="yellow")
+    print_out("\nLoading PyMC ...", style="dim")
+    started = time.perf_counter()
+    from fitrl.fitting.fit import fit
+
+    imported = time.perf_counter() - started
+    found = fit(model, trials, **declaration)
+    found.spec.timings["import"] = imported
+    started = time.perf_counter()
+    write_results(found, out)
+    written = time.perf_counter() - started
+
+    from fitrl.show.summary import render_summary
+
+    print_out("")
+    print_out(render_summary(found))
+    print_out(_where(out))
+    print_out(_timings({**found.spec.timings, "write": written}), style="dim")
+    return found.verdict.status != "not converged"
+
+
+def write_results(fit: Fit, out: Path) -> None:
+    """Write the fit, its tables, latents and figures into a folder: all of them, or none.
+
+    Parameters
+    ----------
+    fit : Fit
+    out : Path
+        Made if it does not exist.
+
+    Raises
+    ------
+    FitError
+        If the folder cannot be written.
+    """
+    from fitrl.fitting.predict import latents
+    from fitrl.fitting.store import staged
+    from fitrl.show.report import write_figures
+
+    with staged(out) as stage:
+        fit.save(stage)
+        latents(fit).to_csv(stage / "latents.csv", index=False)
+        write_figures(fit, stage / "figures")
+
+
+def _where(out: Path) -> Table:
+    """Say what was written."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    grid.title = Text(f"\nResults in {out}{'' if str(out).endswith('/') else '/'}", style="bold")
+    grid.title_justify = "left"
+    for name, what in FILES.items():
+        if name == "figures":
+            names = sorted(path.stem for path in (out / "figures").glob("*.png"))
+            grid.add_row(Text("  figures/"), Text(", ".join(names) or "none"))
+            continue
+        grid.add_row(Text(f"  {name}"), Text(what))
+    return grid
+
+
+def _timings(seconds: Mapping[str, float]) -> str:
+    order = ("import", "build", "compile", "sample", "write")
+    names = [name for name in order if name in seconds] + [name for name in seconds if name not in order]
+    parts = [f"{name} {seconds[name]:.1f}" for name in names]
+    return f"\nSeconds: {', '.join(parts)}; {sum(seconds.values()):.0f} in all"

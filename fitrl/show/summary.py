@@ -1,0 +1,139 @@
+"""The summary of a fit: the verdict first, then the population."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fitrl.fitting.tables import group_table, subject_table
+from fitrl.hierarchy.plan import unit_factor
+
+if TYPE_CHECKING:
+    from fitrl.fitting.fit import Fit
+
+_COLOURS = {"converged": "bold green", "not converged": "bold red", "quick": "bold yellow"}
+
+
+def summary(fit: Fit) -> pd.DataFrame:
+    """Tabulate the population: one row per parameter and quantity, as in ``group.csv``.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    DataFrame
+        See `fitrl.fitting.tables.group_table`. Look at ``fit.verdict`` first.
+
+    Examples
+    --------
+    >>> fitrl.summary(result).query("quantity == 'pop_median'")  # doctest: +SKIP
+    """
+    spec = fit.spec
+    return group_table(fit.idata, spec.parameters, fit.trials.outcome_scale, spec.pooling, quick=spec.quick)
+
+
+def render_summary(fit: Fit) -> RenderableType:
+    """Write the summary for a terminal: verdict, what was fitted, population, fixed parameters.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    rich renderable
+        At most 80 columns wide.
+
+    Examples
+    --------
+    >>> import rich
+    >>> rich.print(render_summary(result))  # doctest: +SKIP
+    """
+    first, *rest = fit.verdict.text().split("\n")
+    parts: list[RenderableType] = [Text(first, style=_COLOURS[fit.verdict.status])]
+    parts += [Padding(Text(line), (0, 0, 0, 2)) for line in rest]
+    parts += [Text(), Text(_what(fit))]
+    if fit.spec.parameters:
+        parts += [Text(), _population(fit), Text(_legend(fit), style="dim")]
+    if fit.spec.fixed:
+        parts.append(Text(f"Fixed: {_fixed(fit)}"))
+    return Group(*parts)
+
+
+def _what(fit: Fit) -> str:
+    """One sentence: model, data, pooling, priors, seed."""
+    spec, frame = fit.spec, fit.trials.frame
+    masks = [name for name in frame.columns.astype(str) if name.startswith("mask_") and name != "mask_update"]
+    n_scored = int(frame[masks].to_numpy(dtype=bool).sum())
+    options = [f"{name} = {value}" for name, value in spec.options.items() if value is not None]
+    name = fit.plan.model.describe() + (f" ({', '.join(options)})" if options else "")
+    return (
+        f"{name}: {fit.trials.n_subjects} subjects, {n_scored:,} scored choices from {fit.trials.source}; "
+        f"{spec.pooling} pooling, {spec.priors} priors, seed {spec.seed}"
+    )
+
+
+def _population(fit: Fit) -> Table:
+    """One row per parameter: population median, or mean of these subjects without pooling."""
+    quantity = _quantity(fit)
+    group = summary(fit).query("quantity == @quantity").set_index("parameter")
+    subjects = subject_table(fit.idata, fit.spec.parameters, fit.trials.outcome_scale, quick=fit.spec.quick).groupby(
+        "parameter"
+    )["post_mean"]
+    several = fit.spec.pooling != "complete"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("parameter", "meaning"):
+        table.add_column(heading)
+    centre = "mean" if quantity == "sample_mean" else "median"
+    for heading in (centre, "95 % interval", *(["subjects"] if several else []), "R-hat"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for parameter in fit.spec.parameters:
+        value, low, high, r_hat = (
+            float(group[column][parameter.name]) for column in ("post_mean", "hdi95_lower", "hdi95_upper", "r_hat")
+        )
+        mean, low_text, high_text = _numbers([value, low, high], high - low)
+        cells = [parameter.name, parameter.description, mean, f"{low_text} to {high_text}"]
+        if several:
+            values = subjects.get_group(parameter.name)
+            cells.append(" to ".join(_numbers([values.min(), values.max()], high - low)))
+        cells.append("-" if np.isnan(r_hat) else f"{r_hat:.3f}")
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _quantity(fit: Fit) -> str:
+    return "sample_mean" if fit.spec.pooling == "none" else "pop_median"
+
+
+def _numbers(values: list[float], width: float) -> list[str]:
+    """Write numbers with two significant digits of the width of their interval."""
+    digits = 2 if not width > 0 else int(np.clip(1 - np.floor(np.log10(width)), 0, 6))
+    return [f"{value:.{digits}f}" for value in values]
+
+
+def _legend(fit: Fit) -> str:
+    scale = fit.trials.outcome_scale
+    words = [
+        "mean: of these subjects" if fit.spec.pooling == "none" else "median: of the population",
+        "interval: highest density",
+    ]
+    if fit.spec.pooling != "complete":
+        words.append("subjects: lowest to highest estimate")
+    if scale != 1 and any(p.unit for p in fit.spec.parameters):
+        words.append(f"in your outcome unit (outcomes were divided by {scale:g})")
+    return "; ".join(words)
+
+
+def _fixed(fit: Fit) -> str:
+    parameters, scale = fit.plan.parameters, fit.trials.outcome_scale
+    return ", ".join(
+        f"{name} = {value * unit_factor(parameters[name], scale):g}" for name, value in fit.spec.fixed.items()
+    )

@@ -1,0 +1,56 @@
+"""Shipped data sets: they load, they have a truth and a card, and making them again gives the same bytes."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from fitrl import datasets
+from fitrl.errors import DataError
+
+
+def test_all_load_without_warnings_and_have_truth_and_card():
+    assert datasets.list() == ["bandit", "pairs"]
+    for name in datasets.list():
+        trials = datasets.load(name)
+        assert not [problem for problem in trials.problems if problem.level == "warning"]
+        truth = datasets.truth(name)
+        assert list(truth.columns) == ["subject", "parameter", "value"]
+        assert set(truth["subject"]) == set(trials.subjects)
+        assert set(truth["parameter"]) == {"alpha", "beta"}
+        for column in trials.original.columns:
+            assert f"`{column}`" in datasets.card(name)
+
+
+def test_the_designs_are_those_of_the_cards():
+    bandit, pairs = datasets.load("bandit"), datasets.load("pairs")
+    assert (~bandit.frame["choice_given"]).groupby(bandit.frame["subject"]).sum().tolist() == [3] * 12
+    assert not bandit.frame.loc[~bandit.frame["choice_given"], "outcome_given"].any()
+    assert (pairs.task.n_options, pairs.task.offered("choice")) == (6, 2)
+    transfer = pairs.frame["trial"] > 120
+    assert (pairs.frame["outcome_given"] == ~transfer).all()
+    n_pairs = pairs.frame.loc[transfer, ["offer_1", "offer_2"]].drop_duplicates()
+    assert len(n_pairs) == 15
+
+
+def test_a_missed_trial_is_an_extra_row():
+    """Blanking a trial afterwards would hide an outcome from which the agent had learned."""
+    frame = datasets.load("bandit").frame
+    assert frame.groupby("subject")["choice_given"].sum().tolist() == [97] * 12
+
+
+def test_making_them_again_gives_the_same_bytes(tmp_path):
+    folder = Path(datasets.__file__).parent
+    spec = importlib.util.spec_from_file_location("make_datasets", folder / "make.py")
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    make.write(tmp_path)
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert made == sorted(path.name for path in folder.glob("*.csv"))
+    for name in made:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(DataError, match="bandit, pairs"):
+        datasets.load("bandits")
