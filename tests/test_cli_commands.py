@@ -99,6 +99,10 @@ def test_check_prints_what_was_understood():
     assert "s12" in result.stdout
 
 
+def test_check_says_how_many_options_are_on_offer():
+    assert "2 of 6 options in each trial" in run("check", datasets.path("pairs")).stdout
+
+
 def test_check_takes_columns_codes_scale_and_reset(tmp_path):
     frame = pd.read_csv(BANDIT).rename(columns={"subject": "who", "outcome": "points"})
     frame["points"] *= 50

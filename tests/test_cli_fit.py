@@ -33,8 +33,7 @@ def done(data, tmp_path_factory):
     """The folder of the fit, and what was printed."""
     folder = tmp_path_factory.mktemp("out") / "deep" / "results"
     result = run(
-        "fit", data, "--model", "q_learning", "--fix", "beta=4", "--out", folder, "--seed", 1, "--draws", 500,
-        "--tune", 500, "--chains", 4,
+        "fit", data, "--model", "q_learning", "--fix", "beta=4", "--out", folder, "--seed", 1, "--draws", 1500, "--chains", 4,
     )  # fmt: skip
     return folder, result
 
@@ -82,7 +81,7 @@ def test_the_tables_have_the_columns_of_the_contract(done):
 def test_the_fit_is_loaded_again_with_its_timings(done):
     found = fitrl.load(done[0])
     assert found.spec.seed == 1
-    assert found.spec.sample_kwargs == {"draws": 500, "tune": 500, "chains": 4}
+    assert found.spec.sample_kwargs == {"draws": 1500, "chains": 4}
     assert {"import", "build", "compile", "sample"} <= set(found.spec.timings)
 
 

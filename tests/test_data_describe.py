@@ -39,7 +39,7 @@ def test_raw_outcomes_notes_warnings_and_markup():
     frame = lab(6, 10, option_1=1, option_2=2, subject=np.repeat([f"[red]{i}" for i in range(6)], 10))
     text = printed(read_trials(frame, Bandit, outcome_scale="raw"), max_rows=2)
     assert "left as they are (raw)" in text
-    assert "2 of 2 options in each trial" in text
+    assert "on offer" not in text  # all options always are
     assert "1 warning" in text
     assert "fewer than 20 trials" in text
     assert "[red]1" in text

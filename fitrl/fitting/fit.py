@@ -19,7 +19,6 @@ import xarray as xr
 import fitrl.models
 from fitrl.data import Trials, read_trials
 from fitrl.errors import FitError
-from fitrl.fitting.laplace import laplace
 from fitrl.fitting.sample import check_sample_kwargs, sample
 from fitrl.fitting.spec import FitSpec, ParameterSpec
 from fitrl.fitting.verdict import Verdict, judge
@@ -178,6 +177,8 @@ def fit(
     if not plan.estimated:
         idata, spent = _nothing_to_estimate(), dict[str, float]()
     elif quick:
+        from fitrl.fitting.laplace import laplace
+
         idata, spent = laplace(plan, trials, random_seed=seed)
     else:
         idata, attempts, spent = sample(pymc_model, {**sample_kwargs, "random_seed": seed})
@@ -193,9 +194,7 @@ def fit(
         priors=priors if isinstance(priors, str) else "mapping",
         quick=quick,
         seed=seed,
-        sample_kwargs={
-            k: v for k, v in sample_kwargs.items() if isinstance(v, str | int | float | bool | dict)
-        },
+        sample_kwargs={k: v for k, v in sample_kwargs.items() if isinstance(v, str | int | float | bool | dict)},
         attempts=attempts,
         versions={name: version(name) for name in _VERSIONED},
         timings=timings | spent,
@@ -248,16 +247,12 @@ def plan_of(spec: FitSpec, trials: Trials) -> Plan:
         p.name: {"link": p.link, "lower": p.lower, "upper": p.upper, "location": p.location, "scale": p.scale}
         for p in spec.parameters
     }
-    return make_plan(
-        model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, centered=spec.centered
-    )
+    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, centered=spec.centered)
 
 
 def _parameter_specs(plan: Plan) -> tuple[ParameterSpec, ...]:
     return tuple(
-        ParameterSpec(
-            p.name or n, p.description, p.link, p.lower, p.upper, p.unit, str(p.location), str(p.scale)
-        )
+        ParameterSpec(p.name or n, p.description, p.link, p.lower, p.upper, p.unit, str(p.location), str(p.scale))
         for n, p in plan.estimated.items()
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -45,9 +46,7 @@ def check_sample_kwargs(kwargs: Mapping[str, Any]) -> None:
             raise FitError(f"pm.sample: {unknown('argument', name, sorted(known))}")
 
 
-def sample(
-    model: pm.Model, kwargs: Mapping[str, Any]
-) -> tuple[xr.DataTree, tuple[dict, ...], dict[str, float]]:
+def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tuple[dict, ...], dict[str, float]]:
     """Sample, and again with a higher target acceptance while there are divergences.
 
     Parameters
@@ -67,7 +66,7 @@ def sample(
         Seconds to compile and to sample, over all attempts.
     """
     check_sample_kwargs(kwargs)
-    arguments = DEFAULTS | dict(kwargs)
+    arguments = {**DEFAULTS, "cores": min(DEFAULTS["chains"], _n_cores()), **kwargs}
     attempts: list[dict[str, Any]] = []
     timings = {"compile": 0.0, "sample": 0.0}
     ladder = [arguments.pop("target_accept"), *LADDER]
@@ -90,6 +89,11 @@ def sample(
         if rung < len(ladder) - 1:
             log.warning("%d divergences at target acceptance %g; sampling again higher.", divergences, target)
     return idata, tuple(attempts), timings
+
+
+def _n_cores() -> int:
+    """Count the cores at our disposal; PyMC halves their number, which leaves one of two idle."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _one_run(model: pm.Model, arguments: dict[str, Any]) -> xr.DataTree:

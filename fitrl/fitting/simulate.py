@@ -99,9 +99,7 @@ def simulate(
     """
     found = declare(model, traits, options)
     if subjects < 1 or trials < 1:
-        raise ModelError(
-            f"a simulation needs at least one subject and one trial, not {subjects} and {trials}."
-        )
+        raise ModelError(f"a simulation needs at least one subject and one trial, not {subjects} and {trials}.")
     rng = np.random.default_rng(random_seed)
     task, world = play_bandit(_environment(environment, n_options), trials, subjects, rng, outcome_range)
     names = [str(i + 1) for i in range(subjects)]
@@ -110,17 +108,11 @@ def simulate(
     else:
         values, names = _given(parameters, found.fitted(task), subjects, names)
     emitted = play(found, task, world, values, rng)
-    truth = (
-        pd.DataFrame({"subject": names})
-        .assign(**values)
-        .melt("subject", var_name="parameter", value_name="value")
-    )
+    truth = pd.DataFrame({"subject": names}).assign(**values).melt("subject", var_name="parameter", value_name="value")
     return Simulation(found, _frame(task, world, emitted, names), truth)
 
 
-def draw_population(
-    parameters: Mapping[str, Parameter], n: int, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
+def draw_population(parameters: Mapping[str, Parameter], n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draw subjects whose central 95 % cover the usual range of every parameter.
 
     Returns
@@ -145,9 +137,7 @@ def _environment(environment: Any, n_options: int | None) -> Any:
     if n_options is None:
         return kind()
     if n_options < 2 or (environment == "pairs" and n_options % 2):
-        raise ModelError(
-            f"{environment} with {n_options} options cannot be played; give 2 or more (pairs: even)."
-        )
+        raise ModelError(f"{environment} with {n_options} options cannot be played; give 2 or more (pairs: even).")
     if kind is Drifting:
         return Drifting(n_options)
     if environment == "pairs":
@@ -164,12 +154,8 @@ def _given(
     if isinstance(given, pd.DataFrame):
         missing = {"subject", "parameter", "value"} - set(given.columns)
         if missing:
-            raise ModelError(
-                f"a truth table has the columns subject, parameter, value; missing: {', '.join(missing)}."
-            )
-        wide = given.pivot(index="subject", columns="parameter", values="value").reindex(
-            given["subject"].unique()
-        )
+            raise ModelError(f"a truth table has the columns subject, parameter, value; missing: {', '.join(missing)}.")
+        wide = given.pivot(index="subject", columns="parameter", values="value").reindex(given["subject"].unique())
         if len(wide) != n:
             raise ModelError(f"the truth table has {len(wide)} subjects, but {n} were asked for.")
         names = [str(s) for s in wide.index]

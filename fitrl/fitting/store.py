@@ -168,9 +168,7 @@ def staged(folder: str | Path) -> Iterator[Path]:
     except FileExistsError as error:
         raise FitError(f"{folder} is a file; expected a folder for the results. Name another one.") from error
     except OSError as error:
-        raise FitError(
-            f"the results cannot be written to {folder}: {error}. Name a folder that can."
-        ) from error
+        raise FitError(f"the results cannot be written to {folder}: {error}. Name a folder that can.") from error
     done = False
     try:
         yield stage
@@ -234,9 +232,7 @@ def _to_tree(fit: Storable) -> xr.DataTree:
     for node in fit.idata.subtree:
         groups[node.path] = _storable(node.to_dataset(inherit=False))
     rest = {
-        f.name: getattr(fit.trials, f.name)
-        for f in fields(fit.trials)
-        if f.init and f.name not in _FRAMES.values()
+        f.name: getattr(fit.trials, f.name) for f in fields(fit.trials) if f.init and f.name not in _FRAMES.values()
     }
     root = groups["/"]
     root.attrs |= {
@@ -292,9 +288,7 @@ def _fit_file(path: Path) -> Path:
     file = path / FIT_FILE
     if not file.is_file():
         what = f"has no {FIT_FILE}" if path.is_dir() else "does not exist"
-        raise FitError(
-            f"{path} {what}. Expected a folder that fitrl wrote; give the one named when the fit was saved."
-        )
+        raise FitError(f"{path} {what}. Expected a folder that fitrl wrote; give the one named when the fit was saved.")
     return file
 
 
@@ -350,9 +344,7 @@ def _find_class(module: str, name: str, spec: FitSpec) -> type:
             found = getattr(found, part, None)
         if isinstance(found, type):
             return found
-        raise FitError(
-            f"this version of fitrl has no {module}.{name}. Load the fit with the version that wrote it."
-        )
+        raise FitError(f"this version of fitrl has no {module}.{name}. Load the fit with the version that wrote it.")
     if spec.source is None:
         raise FitError(
             f"the task {name} comes from the module {module}, which was not stored with the fit. "

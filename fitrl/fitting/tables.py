@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -68,9 +68,7 @@ def unit_factor(parameter: ParameterSpec, outcome_scale: float) -> float:
     return {"": 1.0, "outcome": float(outcome_scale), "1/outcome": 1.0 / outcome_scale}[parameter.unit]
 
 
-def population_draws(
-    idata: xr.DataTree, parameters: Sequence[ParameterSpec], outcome_scale: float
-) -> xr.Dataset:
+def population_draws(idata: xr.DataTree, parameters: Sequence[ParameterSpec], outcome_scale: float) -> xr.Dataset:
     """Compute population summaries of every parameter, one value per draw.
 
     Parameters
@@ -273,9 +271,7 @@ def _population_mean(mu: xr.DataArray, sigma: xr.DataArray, p: ParameterSpec) ->
     return mean
 
 
-def _in_user_unit(
-    values: xr.DataArray, quantity: str, p: ParameterSpec, outcome_scale: float
-) -> xr.DataArray:
+def _in_user_unit(values: xr.DataArray, quantity: str, p: ParameterSpec, outcome_scale: float) -> xr.DataArray:
     """Express a location or scale on the link scale of the value in the user's unit.
 
     Log link: log(theta * f) = log(theta) + log(f), the scale stays. Identity: both are multiplied.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 

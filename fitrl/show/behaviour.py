@@ -269,9 +269,7 @@ def _categories(ax: Axes, observed: pd.DataFrame, one_step, free, chance: float 
         _dots(ax, at - 0.17 + shift[colour], known, colour, marker=_MARKERS[colour])
     _dots(ax, np.arange(len(names)) - 0.17, observed, style.BLACK)
     crowded = sum(len(name) for name in names) > 55
-    ax.set_xticks(
-        range(len(names)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center"
-    )
+    ax.set_xticks(range(len(names)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
     if crowded:
         for tick in ax.get_xticklabels():
             tick.set_rotation_mode("anchor")
@@ -298,9 +296,7 @@ def _limit(ax: Axes, tables, chance: float | None) -> None:
         ax.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
-def _finish(
-    fig, axes: np.ndarray, is_new: bool, fit, one_step, free, no_free_run: str, markers: bool = False
-) -> None:
+def _finish(fig, axes: np.ndarray, is_new: bool, fit, one_step, free, no_free_run: str, markers: bool = False) -> None:
     """Add the legend, the reason for a missing free-running prediction, and the warning."""
     handles = [Line2D([], [], color=style.BLACK, marker="o", ls="", ms=5.5, label=_DATA)]
     for table, colour, text in ((one_step, _ONE_STEP_COLOUR, _ONE_STEP), (free, _FREE_COLOUR, _FREE)):

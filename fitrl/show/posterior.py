@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import arviz as az
+import arviz_stats as az
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -118,9 +118,7 @@ def plot_subjects(fit, *, ax=None, **figure_kwargs) -> tuple[Figure, np.ndarray]
     n_scored = _scored_trials(fit.trials.frame)
     with style.style():
         below = 1.0 if len(names) > 1 else 1.5
-        fig, axes, is_new = style.panels(
-            len(names), ax, size=(4.2, 3.2), columns=3, below=below, **figure_kwargs
-        )
+        fig, axes, is_new = style.panels(len(names), ax, size=(4.2, 3.2), columns=3, below=below, **figure_kwargs)
         colours, mapped = _trial_colours(n_scored)
         for panel, parameter in zip(axes, parameters, strict=True):
             middle = population.get(f"{parameter.name}_pop_median")

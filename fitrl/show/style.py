@@ -185,9 +185,7 @@ def finish(fig: Figure, axes: np.ndarray, is_new: bool, fit) -> None:
         ax.annotate(warning, (0.5, 1), xycoords="axes fraction", fontsize=9, **above_title, **font)
 
 
-def legend(
-    fig: Figure, axes: np.ndarray, is_new: bool, handles, *, columns: int = 3, title: str = ""
-) -> None:
+def legend(fig: Figure, axes: np.ndarray, is_new: bool, handles, *, columns: int = 3, title: str = "") -> None:
     """Put the legend below a new figure, or below the first of the user's axes."""
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": columns}
     if not is_new:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import scipy.stats
 import xarray as xr
@@ -88,11 +88,7 @@ def _traced(fit, parameter) -> list[tuple[str, np.ndarray, float]]:
         return [(f"subject {subject} (worst)", one, float(r_hat[worst]))]
     scale = "" if parameter.link == "identity" else f" ({parameter.link.split('_')[0]})"
     words = {"mu": f"location{scale}", "sigma": f"sd of subjects{scale}"}
-    found = [
-        (suffix, f"{parameter.name}_{suffix}")
-        for suffix in words
-        if f"{parameter.name}_{suffix}" in posterior
-    ]
+    found = [(suffix, f"{parameter.name}_{suffix}") for suffix in words if f"{parameter.name}_{suffix}" in posterior]
     return [
         (words[suffix], posterior[name].transpose("chain", "draw").to_numpy(), float(_r_hat(posterior[name])))
         for suffix, name in found
