@@ -9,7 +9,7 @@ from interpreters import Rows, played, run_filter, run_plain, run_symbols
 from fitrl.engine.run import plain
 from fitrl.language.traits import choice_trace, counterfactual, dual_alpha, forgetting, lapse, stickiness
 from fitrl.tasks import Bandit
-from fitrl.tasks.environments import World
+from fitrl.tasks.environments import BanditWorld
 
 few = settings(
     max_examples=60,
@@ -69,7 +69,7 @@ def situations(draw):
     fresh[0] = True
     missed = rng.random((n_trials, n_agents)) < draw(st.sampled_from([0.0, 0.3]))
     shown = rng.random((n_trials, n_agents)) < draw(st.sampled_from([1.0, 0.7]))
-    world = World(
+    world = BanditWorld(
         outcomes=rng.choice([low, 0.3, 1.0], (n_trials, n_offered, n_agents)),
         offered=offered,
         shown=shown & ~missed,

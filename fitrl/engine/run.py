@@ -110,7 +110,7 @@ def play(
     model, task
         The model and the configured task.
     world : object
-        The played task (see `fitrl.tasks.bandit.World`).
+        The played task (see `fitrl.tasks.world.World`).
     parameters : mapping of str to ndarray, shape (agent,)
         Natural-scale values.
     rng : numpy.random.Generator

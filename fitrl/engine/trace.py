@@ -52,10 +52,10 @@ class Program:
 class _Columns(Mapping[str, Any]):
     """Columns of a row as symbols, made when they are asked for."""
 
-    def __init__(self, task: Any) -> None:
+    def __init__(self, model: Model, task: Any) -> None:
         self.asked: dict[str, Symbol] = {}
         self._task = task
-        self._known = {"reset", "mask_update"}
+        self._known = {"reset", "mask_update", *model.prepared}
         for column in task.columns:
             self._known |= {column.name, f"{column.name}_given"}
 
@@ -98,7 +98,7 @@ def trace(model: Model, task: Any) -> Program:
     p = model.bind({name: Symbol("parameter", name) for name in names}, task)
     start = model.start_state(p, task)
     cells, before = _state_symbols(start)
-    columns = _Columns(task)
+    columns = _Columns(model, task)
     with author_text(model):
         t, after = play_row(
             model,

@@ -13,7 +13,9 @@ from fitrl.engine.layout import Layout, lay_out
 from fitrl.engine.run import filter_rows, play, spread
 from fitrl.errors import FitError
 from fitrl.fitting.fit import Fit
+from fitrl.hierarchy.columns import trial_columns
 from fitrl.language.tables import Table, exp
+from fitrl.tasks.bandit import Bandit
 from fitrl.tasks.environments import replay_bandit
 
 _AGENTS = 20_000  # agents at a time: arrays stay in the cache, memory stays small
@@ -48,11 +50,6 @@ def posterior_values(fit: Fit, draws: int) -> dict[str, Located]:
     return values
 
 
-def _columns(fit: Fit) -> dict[str, np.ndarray]:
-    frame = fit.trials.frame
-    return {str(name): frame[name].to_numpy() for name in frame if frame[name].dtype.kind in "biuf"}
-
-
 def latents(fit: Fit, draws: int = 500) -> pd.DataFrame:
     """Trial-wise values, prediction errors, learning rates and choice probabilities.
 
@@ -76,14 +73,15 @@ def latents(fit: Fit, draws: int = 500) -> pd.DataFrame:
     >>> fitrl.latents(result)[["subject", "trial", "rpe_mean"]]  # doctest: +SKIP
     """
     plan, trials = fit.plan, fit.trials
-    layout = lay_out(trials.frame["sequence"].to_numpy())
+    columns = trial_columns(plan.model, trials)
+    layout = lay_out(columns["sequence"])
     found: dict[str, np.ndarray] = {}
     recorded: set[str] = set()
     parameters = posterior_values(fit, draws)
     blocks = _blocks(parameters, layout)
     n_draws = sum(_n_draws(block) for block in blocks)
     for block in blocks:
-        for rows, places, t in filter_rows(plan.model, trials.task, block, _columns(fit), layout):
+        for rows, places, t in filter_rows(plan.model, trials.task, block, columns, layout):
             recorded |= set(t.latents)
             for name, value in _quantities(t, trials.task).items():
                 by_draw = spread(value, layout.rows.shape[1], block)[:, places]
@@ -91,16 +89,16 @@ def latents(fit: Fit, draws: int = 500) -> pd.DataFrame:
                 sums[0, rows] += by_draw.sum(axis=0)
                 sums[1, rows] += (by_draw**2).sum(axis=0)
     labels = [c for c in ("subject", "session", "block", "trial") if c in trials.frame]
-    columns: dict[str, Any] = {c: trials.frame[c].to_numpy() for c in labels}
+    table: dict[str, Any] = {c: trials.frame[c].to_numpy() for c in labels}
     units = {name: documented.unit for name, documented in plan.model.latents().items()}
     for name, (total, squares) in found.items():
         known = _known(name, trials, recorded)
         factor = trials.outcome_scale if units.get(name.split("[")[0]) == "outcome" else 1.0
         mean = total / n_draws
         sd = np.sqrt(np.maximum(squares / n_draws - mean**2, 0.0) * n_draws / max(n_draws - 1, 1))
-        columns[f"{_flat(name)}_mean"] = np.where(known, mean * factor, np.nan)
-        columns[f"{_flat(name)}_sd"] = np.where(known, sd * factor, np.nan)
-    return pd.DataFrame(columns)
+        table[f"{_flat(name)}_mean"] = np.where(known, mean * factor, np.nan)
+        table[f"{_flat(name)}_sd"] = np.where(known, sd * factor, np.nan)
+    return pd.DataFrame(table)
 
 
 def _quantities(t: Any, task: Any) -> dict[str, Any]:
@@ -195,14 +193,15 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
     the behaviour; the free run is the test (Palminteri, Wyart & Koechlin 2017, 10.1016/j.tics.2017.03.011).
     """
     rng = np.random.default_rng(random_seed)
-    layout = lay_out(fit.trials.frame["sequence"].to_numpy())
+    columns = trial_columns(fit.plan.model, fit.trials)
+    layout = lay_out(columns["sequence"])
     if fit.trials.task.choices() != ("choice",):
         raise FitError("predictions are made for tasks with one choice per trial, named `choice`.")
     blocks = _blocks(posterior_values(fit, draws), layout)
-    one_step = np.concatenate([_one_step(fit, block, layout, rng) for block in blocks])
+    one_step = np.concatenate([_one_step(fit, block, columns, layout, rng) for block in blocks])
     played: list[dict[str, np.ndarray]] = []
     for block in blocks:
-        result = _free_run(fit, block, layout, rng)
+        result = _free_run(fit, block, columns, layout, rng)
         if isinstance(result, str):
             return Predictions(one_step, None, result)
         played.append(result)
@@ -210,10 +209,12 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
     return Predictions(one_step, Played(free["choice"], free["outcome"], free.get("outcome_forgone")), "")
 
 
-def _one_step(fit: Fit, block: dict[str, Located], layout: Layout, rng: np.random.Generator) -> np.ndarray:
+def _one_step(
+    fit: Fit, block: dict[str, Located], columns: dict[str, np.ndarray], layout: Layout, rng: np.random.Generator
+) -> np.ndarray:
     n_draws, n_sequences = _n_draws(block), layout.rows.shape[1]
     result = np.zeros((n_draws, len(layout.place)), dtype=np.int64)
-    for rows, places, t in filter_rows(fit.plan.model, fit.trials.task, block, _columns(fit), layout):
+    for rows, places, t in filter_rows(fit.plan.model, fit.trials.task, block, columns, layout):
         cells = [spread(c, n_sequences, block)[:, places] for c in exp(t.probabilities["choice"]).cells()]
         cumulative = np.cumsum(cells, axis=0)
         at = (rng.random((n_draws, len(places))) * cumulative[-1] >= cumulative).sum(axis=0)
@@ -226,11 +227,14 @@ def _one_step(fit: Fit, block: dict[str, Located], layout: Layout, rng: np.rando
 
 
 def _free_run(
-    fit: Fit, block: dict[str, Located], layout: Layout, rng: np.random.Generator
+    fit: Fit, block: dict[str, Located], columns: dict[str, np.ndarray], layout: Layout, rng: np.random.Generator
 ) -> dict[str, np.ndarray] | str:
     n_draws, n_sequences = _n_draws(block), layout.rows.shape[1]
-    laid_out = {name: column[layout.rows] for name, column in _columns(fit).items()}
-    world = replay_bandit(fit.trials.task, laid_out, layout.filled, n_draws, rng)
+    task = fit.trials.task
+    if not isinstance(task, Bandit):
+        return f"trials of the task {type(task).__name__} cannot be played again yet"
+    laid_out = {name: column[layout.rows] for name, column in columns.items()}
+    world = replay_bandit(task, laid_out, layout.filled, n_draws, rng, fit.plan.model.prepared)
     if isinstance(world, str):
         return world
     if any(p.by_row for p in block.values()):

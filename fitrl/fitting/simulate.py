@@ -19,7 +19,7 @@ from fitrl.language.model import Model
 from fitrl.language.parameters import Parameter
 from fitrl.language.state import unknown
 from fitrl.models import declare
-from fitrl.tasks.environments import ENVIRONMENTS, Drifting, World, play_bandit
+from fitrl.tasks.environments import ENVIRONMENTS, BanditWorld, Drifting, play_bandit
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _given(
     return values, names
 
 
-def _frame(task: Any, world: World, emitted: Mapping[str, np.ndarray], names: list[str]) -> pd.DataFrame:
+def _frame(task: Any, world: BanditWorld, emitted: Mapping[str, np.ndarray], names: list[str]) -> pd.DataFrame:
     """One row per agent and trial, in the columns that a lab would have."""
     n_trials, n_agents = world.n_trials, world.n_agents
     labels = np.array(task.labels, dtype=object)
@@ -202,6 +202,6 @@ def _frame(task: Any, world: World, emitted: Mapping[str, np.ndarray], names: li
     return frame
 
 
-def world_outcome(world: World, choice: np.ndarray) -> np.ndarray:
+def world_outcome(world: BanditWorld, choice: np.ndarray) -> np.ndarray:
     """Outcome of the chosen option in every trial, shape (trial, agent), also for models that do not look."""
     return np.stack([world.at(i).answer("outcome", {"choice": choice[i]}) for i in range(world.n_trials)])

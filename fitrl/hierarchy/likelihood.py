@@ -16,6 +16,7 @@ from fitrl.engine.layout import lay_out
 from fitrl.engine.likelihood import Likelihood, make_likelihood
 from fitrl.engine.run import filter_rows
 from fitrl.engine.trace import Program
+from fitrl.hierarchy.columns import trial_columns
 from fitrl.hierarchy.plan import Plan
 from fitrl.language.tables import exp
 
@@ -46,7 +47,7 @@ def add_observed(plan: Plan, program: Program, trials: Trials, values: Mapping[s
     engine : {"fast", "reference"}
         Which likelihood.
     """
-    columns = {str(name): trials.frame[name].to_numpy() for name in trials.frame}
+    columns = trial_columns(plan.model, trials)
     index = {name: Located(None, d.index, d.by_row) for name, d in plan.designs.items()}
     scored = scored_rows(program, trials)
     likelihood = make_likelihood(program, columns, columns["sequence"], index, scored, engine)
@@ -109,10 +110,9 @@ def _one_step(
     located = {
         p: Located(np.asarray(v)[None, :], plan.designs[p].index, plan.designs[p].by_row) for p, v in values.items()
     }
-    frame = trials.frame
-    columns = {str(c): frame[c].to_numpy() for c in frame if frame[c].dtype.kind in "biuf"}
+    columns = trial_columns(plan.model, trials)
     layout = lay_out(columns["sequence"])
-    result = np.zeros(len(frame), dtype=np.int64)
+    result = np.zeros(len(trials.frame), dtype=np.int64)
     for rows, places, t in filter_rows(plan.model, trials.task, located, columns, layout):
         cells = np.stack(np.broadcast_arrays(*exp(t.probabilities[name]).cells(), np.zeros(layout.rows.shape[1])))[:-1]
         cumulative = np.cumsum(cells[:, places], axis=0)

@@ -122,7 +122,7 @@ class Model(Declared):
 
     Class attributes declare what it needs: ``task``, parameters (`unit`, `positive`, `real`, `lapse`),
     `derived` quantities, `option` settings, `latent` documentation. Override `start` and `trial`,
-    and `between` if something happens in every row.
+    `between` if something happens in every row, and `prepare` for columns that are computed beforehand.
 
     Examples
     --------
@@ -144,6 +144,7 @@ class Model(Declared):
 
     task: Any = None
     reference: str = ""
+    prepared: tuple[str, ...] = ()
     traits: tuple[Trait, ...] = ()
 
     # What an author writes ----------------------------------------------------------------------
@@ -158,6 +159,22 @@ class Model(Declared):
 
     def between(self, s: State, p: Any, t: Any) -> None:
         """Say what happens in every row, whether or not there was a response."""
+
+    def prepare(self, frame: Any) -> dict[str, Any]:
+        """Compute columns once from the trial table, before and apart from any parameter.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            The trial table, in the order of learning; ``frame["sequence"]`` numbers the sequences.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (row,)
+            The columns named in the class attribute ``prepared``; the trial reads them with ``t.cue(name)``. For
+            example the belief path of an ideal observer.
+        """
+        return {}
 
     # What the toolkit uses ----------------------------------------------------------------------
 

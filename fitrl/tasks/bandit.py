@@ -29,9 +29,7 @@ class Bandit(Task):
 
     columns: ClassVar[tuple[Column, ...]] = (
         Column("choice", "choice", "the chosen option; blank if there was no response"),
-        Column(
-            "outcome", "outcome", "what followed; blank if none was shown", aliases=("reward", "feedback")
-        ),
+        Column("outcome", "outcome", "what followed; blank if none was shown", aliases=("reward", "feedback")),
         Column("outcome_forgone", "outcome", "shown outcome of the other option", False, ("forgone",)),
         Column("stimulus", "cue", "what was shown; values are kept per stimulus and choice", False),
         Column("option_#", "offer", "an option on offer, where they differ from trial to trial", False),
@@ -85,13 +83,9 @@ class Bandit(Task):
         return task, columns, codings
 
 
-def _payoffs_on_offer(
-    columns: Mapping[str, np.ndarray], offers: np.ndarray, n_options: int
-) -> dict[str, np.ndarray]:
+def _payoffs_on_offer(columns: Mapping[str, np.ndarray], offers: np.ndarray, n_options: int) -> dict[str, np.ndarray]:
     """Payoffs in the order of the options on offer; given per option of the task, or per option on offer."""
-    names = sorted(
-        (n for n in columns if n.startswith("payoff_")), key=lambda n: int(n.removeprefix("payoff_"))
-    )
+    names = sorted((n for n in columns if n.startswith("payoff_")), key=lambda n: int(n.removeprefix("payoff_")))
     payoffs = np.stack([columns[n] for n in names])
     if len(names) == n_options and len(offers) < n_options:
         payoffs = np.take_along_axis(payoffs, offers, axis=0)

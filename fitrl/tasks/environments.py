@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from fitrl.errors import ModelError
 from fitrl.language.tables import Table
 from fitrl.tasks.bandit import Bandit
+from fitrl.tasks.world import World
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ class Pairs:
 ENVIRONMENTS = {"fixed": Fixed, "reversing": Reversing, "drifting": Drifting, "pairs": Pairs}
 
 
-@dataclass(frozen=True)
-class World:
+@dataclass
+class BanditWorld(World):
     """A bandit that many agents play at once: every payoff is decided before the first choice.
 
     Attributes
@@ -149,10 +150,10 @@ class World:
         Where values start afresh; None for the first trial only.
     payoffs : ndarray, shape (trial, offer, agent), or None
         Probabilities behind the outcomes.
-    trial : int
-        The present trial.
     missed : ndarray of bool, shape (trial, agent), or None
         Where agents do not respond; None if they always do.
+    cues : mapping of str to ndarray, shape (trial, agent)
+        What is shown besides the options, such as columns that a model prepared.
     """
 
     outcomes: np.ndarray
@@ -161,30 +162,24 @@ class World:
     forced: np.ndarray | None = None
     fresh: np.ndarray | None = None
     payoffs: np.ndarray | None = None
-    trial: int = 0
     missed: np.ndarray | None = None
+    cues: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    @property
-    def n_trials(self) -> int:
-        """Number of trials."""
-        return self.outcomes.shape[0]
+    def __post_init__(self) -> None:
+        super().__init__(self.outcomes.shape[0], self.outcomes.shape[2])
 
-    @property
-    def n_agents(self) -> int:
-        """Number of agents."""
-        return self.outcomes.shape[2]
-
-    def at(self, trial: int) -> World:
-        """Return the world at a trial."""
-        return replace(self, trial=trial)
+    def cue(self, name: str) -> Any:
+        """Return what is shown besides the options, per agent."""
+        if name not in self.cues:
+            raise ModelError(
+                f'this bandit shows no "{name}". A model that needs it can be fitted, and run freely over recorded '
+                "trials."
+            )
+        return self.cues[name][self.trial]
 
     def offers(self, name: str) -> Any:
         """Return the options on offer in this trial, a table of indices, or None if all."""
         return None if self.offered is None else Table(self.offered[self.trial], 1)
-
-    def cue(self, name: str) -> Any:
-        """Refuse: bandits show nothing but the options."""
-        raise ModelError(f'a simulated bandit shows no cue "{name}".')
 
     def resets(self) -> bool | np.ndarray:
         """Whether values start afresh in this trial, per agent."""
@@ -215,9 +210,7 @@ class World:
             at = (self.offered[self.trial] == at).argmax(axis=0)
         if name == "outcome_forgone":
             if self.outcomes.shape[1] != 2:
-                raise ModelError(
-                    "a forgone outcome is that of the one other option; here more than two are on offer."
-                )
+                raise ModelError("a forgone outcome is that of the one other option; here more than two are on offer.")
             at = 1 - at
         return self.outcomes[self.trial, at, np.arange(self.n_agents)]
 
@@ -228,7 +221,7 @@ def play_bandit(
     n_agents: int,
     rng: np.random.Generator,
     outcome_range: tuple[float, float] = (0.0, 1.0),
-) -> tuple[Bandit, World]:
+) -> tuple[Bandit, BanditWorld]:
     """Set up a bandit for many agents.
 
     Parameters
@@ -245,7 +238,7 @@ def play_bandit(
     Returns
     -------
     task : Bandit
-    world : World
+    world : BanditWorld
     """
     payoffs = environment.schedule(n_trials, n_agents, rng)
     n_options = payoffs.shape[1]
@@ -258,10 +251,8 @@ def play_bandit(
     outcomes = np.where(rng.random(payoffs.shape) < payoffs, high, low)
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     labels = tuple(letters[k] if n_options <= len(letters) else str(k + 1) for k in range(n_options))
-    task = Bandit(
-        n_options, labels, outcome_range, None if offers is None else 2, has_forgone=payoffs.shape[1] == 2
-    )
-    return task, World(outcomes, offers, shown, payoffs=payoffs)
+    task = Bandit(n_options, labels, outcome_range, None if offers is None else 2, has_forgone=payoffs.shape[1] == 2)
+    return task, BanditWorld(outcomes, offers, shown, payoffs=payoffs)
 
 
 def replay_bandit(
@@ -270,7 +261,8 @@ def replay_bandit(
     filled: np.ndarray,
     n_copies: int,
     rng: np.random.Generator,
-) -> World | str:
+    cues: Sequence[str] = (),
+) -> BanditWorld | str:
     """Set up the very trials of a data set for agents who choose by themselves.
 
     What an option would have paid is known where the outcome of the other option was recorded, or
@@ -289,10 +281,12 @@ def replay_bandit(
         Agents per sequence; agents are copies slowest, sequences fastest.
     rng : numpy.random.Generator
         Source of randomness.
+    cues : sequence of str
+        Columns that are shown before the choice.
 
     Returns
     -------
-    World or str
+    BanditWorld or str
         The world, or why there can be none.
     """
     n_offers = sum(name.startswith("offer_") for name in columns)
@@ -326,18 +320,13 @@ def replay_bandit(
     made = columns["choice_given"] & ~columns["mask_choice"]
     forced = copies(np.where(made, columns["choice"], -1)) if made.any() else None
     missed = copies(~columns["choice_given"])
-    return World(outcomes, offered, copies(learns), forced, copies(columns["reset"]), payoffs, missed=missed)
+    shown = {name: copies(columns[name]) for name in cues}
+    return BanditWorld(outcomes, offered, copies(learns), forced, copies(columns["reset"]), payoffs, missed, shown)
 
 
-def _recorded_outcomes(
-    columns: Mapping[str, np.ndarray], learns: np.ndarray, n_offers: int
-) -> np.ndarray | None:
+def _recorded_outcomes(columns: Mapping[str, np.ndarray], learns: np.ndarray, n_offers: int) -> np.ndarray | None:
     """Outcome of either option on offer, shape (trial, offer, sequence), where both were recorded."""
-    if (
-        "outcome_forgone" not in columns
-        or n_offers != 2
-        or not columns["outcome_forgone_given"][learns].all()
-    ):
+    if "outcome_forgone" not in columns or n_offers != 2 or not columns["outcome_forgone_given"][learns].all():
         return None
     first = columns["choice_at"] == 0
     got, missed = columns["outcome"], columns["outcome_forgone"]

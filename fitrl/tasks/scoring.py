@@ -73,9 +73,7 @@ def option_values(frame: pd.DataFrame, n_options: int) -> OptionValues:
     return OptionValues(means.reshape(-1, n_options)[sequence], "empirically better option")
 
 
-def correct_choice(
-    frame: pd.DataFrame, n_options: int, values: OptionValues | None = None
-) -> tuple[np.ndarray, str]:
+def correct_choice(frame: pd.DataFrame, n_options: int, values: OptionValues | None = None) -> tuple[np.ndarray, str]:
     """Mark the choices of the best option on offer.
 
     Parameters
@@ -223,9 +221,7 @@ def offer_sets(frame: pd.DataFrame) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     first = np.zeros(1, dtype=np.int64)
     for column in offers.T:
         # Numbering anew after each position keeps the codes small for any number of options.
-        _, first, number = np.unique(
-            number * (offers.max() + 1) + column, return_index=True, return_inverse=True
-        )
+        _, first, number = np.unique(number * (offers.max() + 1) + column, return_index=True, return_inverse=True)
     return number, [tuple(offers[row].tolist()) for row in first]
 
 

@@ -90,9 +90,7 @@ def learning_curve(frame: pd.DataFrame, correct: np.ndarray, bins: int | None = 
     """
     correct = one_per_row(frame, correct, "correct")
     if bins is not None and bins < 1:
-        raise DataError(
-            f"a learning curve with {bins} bins; expected at least 1. Choose another number of bins."
-        )
+        raise DataError(f"a learning curve with {bins} bins; expected at least 1. Choose another number of bins.")
     row = np.arange(len(frame))
     position = row - np.maximum.accumulate(np.where(frame["reset"].to_numpy(), row, 0))
     length = int(position.max()) + 1 if len(frame) else 0
@@ -104,9 +102,7 @@ def learning_curve(frame: pd.DataFrame, correct: np.ndarray, bins: int | None = 
     return _over_subjects(frame["subject_idx"].to_numpy(), position // width, correct, centre)
 
 
-def post_reversal_curve(
-    frame: pd.DataFrame, best: np.ndarray, before: int = 5, after: int = 15
-) -> pd.DataFrame:
+def post_reversal_curve(frame: pd.DataFrame, best: np.ndarray, before: int = 5, after: int = 15) -> pd.DataFrame:
     """Average choices of the currently best option around each change of the best option.
 
     Lag 0 is the first trial with the new best option. Before it the old one counts as best. Trials that lie
@@ -144,9 +140,7 @@ def post_reversal_curve(
     inside = (rows >= 0) & (rows < len(frame))
     rows = np.where(inside, rows, at)
     inside &= stretch[rows] == np.where(lags >= 0, stretch[at], stretch[at] - 1)
-    chose_best = np.where(
-        scored(frame) & np.isfinite(best), (frame["choice"].to_numpy() == best).astype(float), np.nan
-    )
+    chose_best = np.where(scored(frame) & np.isfinite(best), (frame["choice"].to_numpy() == best).astype(float), np.nan)
     lag_idx = np.broadcast_to(np.arange(len(lags)), rows.shape)[inside]
     rows = rows[inside]
     table = _over_subjects(frame["subject_idx"].to_numpy(), lag_idx, chose_best, lags, rows=rows)
@@ -349,6 +343,4 @@ def _mean_and_se(per_subject: np.ndarray, x) -> pd.DataFrame:
     mean = np.divide(filled.sum(axis=0), n, out=unknown.copy(), where=n > 0)
     squares = (np.where(known, per_subject - mean, 0.0) ** 2).sum(axis=0)
     se = np.sqrt(np.divide(squares, n * (n - 1), out=unknown.copy(), where=n > 1))
-    return pd.DataFrame(
-        {"x": x, "mean": mean, "se": se, "lower": mean - se, "upper": mean + se, "n_subjects": n}
-    )
+    return pd.DataFrame({"x": x, "mean": mean, "se": se, "lower": mean - se, "upper": mean + se, "n_subjects": n})

@@ -46,9 +46,7 @@ class World:
 
     def cue(self, name: str) -> Any:
         """Return what is shown in this trial, as codes of shape (agent,)."""
-        raise ModelError(
-            f'the world {type(self).__name__} shows no cue "{name}". Give it a method cue(name).'
-        )
+        raise ModelError(f'the world {type(self).__name__} shows no cue "{name}". Give it a method cue(name).')
 
     def answer(self, name: str, choices: Mapping[str, Any]) -> Any:
         """Return the answer `name` to the choices so far, shape (agent,)."""
