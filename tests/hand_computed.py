@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from fitrl.models import find
 from interpreters import bandit_columns
 
 from fitrl.language.model import Model
 from fitrl.language.traits import choice_trace, counterfactual, dual_alpha, forgetting, lapse, stickiness
+from fitrl.models import find
 from fitrl.tasks import Bandit, Task
 
 

@@ -33,7 +33,8 @@ def done(data, tmp_path_factory):
     """The folder of the fit, and what was printed."""
     folder = tmp_path_factory.mktemp("out") / "deep" / "results"
     result = run(
-        "fit", data, "--model", "q_learning", "--fix", "beta=4", "--out", folder, "--seed", 1, "--draws", 1500, "--chains", 4,
+        "fit", data, "--model", "q_learning", "--fix", "beta=4", "--out", folder,
+        "--seed", 1, "--draws", 1500, "--chains", 4,
     )  # fmt: skip
     return folder, result
 

@@ -202,9 +202,7 @@ def test_fewer_than_two_options():
     assert "no choice can be scored" in str(failure(lab(forced=1)))
 
 
-@pytest.mark.parametrize(
-    ("scale", "good"), [(0, False), (-1, False), ("big", False), (True, False), ("2", True)]
-)
+@pytest.mark.parametrize(("scale", "good"), [(0, False), (-1, False), ("big", False), (True, False), ("2", True)])
 def test_the_outcome_scale_itself(scale, good):
     if good:
         assert read_trials(lab(), Bandit, outcome_scale=scale).outcome_scale == 2.0

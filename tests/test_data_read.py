@@ -180,9 +180,7 @@ def test_names_of_columns():
     assert trials.columns == {"subject": "SubjID", "trial": "t", "choice": "Choice", "outcome": "Reward"}
     both = lab().assign(reward=0)
     assert '"reward" is not used' in notes(read_trials(both, Bandit))
-    swapped = read_trials(
-        both.assign(reward=both["outcome"], outcome=0), Bandit, columns={"outcome": "reward"}
-    )
+    swapped = read_trials(both.assign(reward=both["outcome"], outcome=0), Bandit, columns={"outcome": "reward"})
     assert swapped.frame["outcome"].tolist() == both["outcome"].tolist()
 
 
@@ -232,9 +230,7 @@ def blocks() -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize(
-    ("reset", "n_resets", "n_sequences"), [("block", 8, 4), ("session", 4, 4), ("never", 2, 2)]
-)
+@pytest.mark.parametrize(("reset", "n_resets", "n_sequences"), [("block", 8, 4), ("session", 4, 4), ("never", 2, 2)])
 @pytest.mark.parametrize("restart", [False, True])
 def test_resets(reset, n_resets, n_sequences, restart):
     frame = blocks()

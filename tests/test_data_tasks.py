@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import fitrl.models
 import numpy as np
 import pandas as pd
 import pytest
 from test_data_read import CSV, lab, notes, write
 
+import fitrl.models
 from fitrl.data import describe, read_trials
 from fitrl.errors import DataError
 from fitrl.tasks.task import Column, Task
@@ -75,9 +75,7 @@ def test_conditioning_has_no_choice():
     describe(trials)
 
 
-@pytest.mark.parametrize(
-    "model", ["q_learning", fitrl.models.find("q_learning"), type(fitrl.models.find("rw"))]
-)
+@pytest.mark.parametrize("model", ["q_learning", fitrl.models.find("q_learning"), type(fitrl.models.find("rw"))])
 def test_a_model_stands_for_its_task(tmp_path, model):
     assert read_trials(write(tmp_path, CSV), model).task.labels == ("left", "right")
 

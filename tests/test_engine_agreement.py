@@ -1,13 +1,13 @@
 """No two interpreters disagree: random models, tasks, masks and parameters, with simulated choices."""
 
 import numpy as np
-from fitrl.models import find
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from interpreters import Rows, played, run_filter, run_plain, run_symbols
 
 from fitrl.engine.run import plain
 from fitrl.language.traits import choice_trace, counterfactual, dual_alpha, forgetting, lapse, stickiness
+from fitrl.models import find
 from fitrl.tasks import Bandit
 from fitrl.tasks.environments import BanditWorld
 

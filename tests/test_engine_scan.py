@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from fitrl.models import find
 from hand_computed import CASES
 from interpreters import Rows, compiled_scan, played, run_filter, run_plain, stack
 from test_language_examples import EXAMPLES, example
@@ -14,6 +13,7 @@ from fitrl.engine.run import log_probabilities
 from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
 from fitrl.language.traits import counterfactual, dual_alpha, forgetting, lapse, stickiness
+from fitrl.models import find
 from fitrl.tasks import Bandit
 from fitrl.tasks.environments import Pairs, play_bandit
 

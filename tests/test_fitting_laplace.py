@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import fitrl.models
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 from scipy.stats import halfnorm, norm
 
+import fitrl.models
 from fitrl.data import read_trials
 from fitrl.errors import FitError
 from fitrl.fitting import laplace as room

@@ -23,9 +23,7 @@ from fitrl.language.files import model_class
 from fitrl.tasks.bandit import Bandit
 
 ALPHA = ParameterSpec("alpha", "learning rate", "logit", 0.0, 1.0, "", "normal(0, 1.5)", "halfnormal(1)")
-BETA = ParameterSpec(
-    "beta", "slope", "log", 0.0, float("inf"), "1/outcome", "normal(1, 0.8)", "halfnormal(0.5)"
-)
+BETA = ParameterSpec("beta", "slope", "log", 0.0, float("inf"), "1/outcome", "normal(1, 0.8)", "halfnormal(0.5)")
 
 
 def make_trials():

@@ -11,9 +11,7 @@ from fitrl.hierarchy.links import natural
 
 INF = float("inf")
 ALPHA = ParameterSpec("alpha", "learning rate", "logit", 0.0, 1.0, "", "normal(0, 1.5)", "halfnormal(1)")
-BETA = ParameterSpec(
-    "beta", "inverse temperature", "log", 0.0, INF, "1/outcome", "normal(1, 0.8)", "halfnormal(0.5)"
-)
+BETA = ParameterSpec("beta", "inverse temperature", "log", 0.0, INF, "1/outcome", "normal(1, 0.8)", "halfnormal(0.5)")
 Q0 = ParameterSpec("q0", "initial value", "identity", -INF, INF, "outcome", "normal(0, 1)", "halfnormal(1)")
 TAU = ParameterSpec("tau", "slope", "probit_approx", 0.0, 5.0, "1/outcome", "normal(0, 1)", "halfnormal(1)")
 ALL = (ALPHA, BETA, Q0, TAU)

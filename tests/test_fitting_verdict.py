@@ -193,9 +193,7 @@ def shifted_subjects(n_shifted, shift, n_subjects=200):
     rng = np.random.default_rng(11)
     alpha = rng.normal(size=(4, 1000, n_subjects))
     alpha[0, :, :n_shifted] += shift
-    return tree(
-        n_draws=1000, n_subjects=n_subjects, alpha=alpha, alpha_offset=np.zeros((4, 1000, n_subjects))
-    )
+    return tree(n_draws=1000, n_subjects=n_subjects, alpha=alpha, alpha_offset=np.zeros((4, 1000, n_subjects)))
 
 
 def test_subject_level_allows_one_per_cent_above_101_but_none_above_105():
@@ -283,9 +281,7 @@ def test_diagnostics_are_those_of_arviz():
 
 
 def test_the_declaration_survives_json():
-    wide = ParameterSpec(
-        "kappa", "stickiness", "identity", -np.inf, np.inf, "outcome", "normal(0, 1)", "halfnormal(1)"
-    )
+    wide = ParameterSpec("kappa", "stickiness", "identity", -np.inf, np.inf, "outcome", "normal(0, 1)", "halfnormal(1)")
     spec = FitSpec(
         model="q_learning",
         source="class M:\n    'é'\n",
@@ -309,9 +305,7 @@ def test_the_declaration_survives_json():
 
 
 def test_a_declaration_that_cannot_be_stored_names_its_place():
-    spec = FitSpec(
-        "m", None, (), {"start": object()}, (), "partial", {}, (), "default", False, 1, {}, (), {}, {}
-    )
+    spec = FitSpec("m", None, (), {"start": object()}, (), "partial", {}, (), "default", False, 1, {}, (), {}, {})
     with pytest.raises(FitError, match=r"spec\.options\['start'\] is a object"):
         spec.to_json()
     with pytest.raises(FitError, match="not the declaration of a fit"):

@@ -5,7 +5,6 @@ from pathlib import Path
 import example_models as mine
 import numpy as np
 import pytest
-from fitrl.models import find
 from interpreters import Rows, played, run_filter, run_plain, run_symbols
 
 from fitrl.engine.inputs import Located
@@ -14,6 +13,7 @@ from fitrl.engine.reference import log_likelihood
 from fitrl.engine.run import filter_rows, play_rows
 from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
+from fitrl.models import find
 from fitrl.tasks.environments import Fixed, Pairs, play_bandit
 
 AGENTS, TRIALS = 6, 40

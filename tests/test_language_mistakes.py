@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from fitrl.models import find
-from fitrl.models.value import QLearning
 
 from fitrl.engine.run import plain
 from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
 from fitrl.language import Model, State, filled, positive, softmax, table, unit, where
 from fitrl.language.traits import counterfactual, dual_alpha, forgetting, lapse, stickiness
+from fitrl.models import find
+from fitrl.models.value import QLearning
 from fitrl.tasks import Bandit
 
 HEAD = """\

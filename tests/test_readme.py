@@ -11,7 +11,6 @@ from fitrl import datasets, models
 from fitrl.cli.app import app
 from fitrl.hierarchy.priors import resolve_priors
 
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -169,9 +169,7 @@ def test_users_axes_are_used_and_warned():
         figures.plot_group(make_fit([ALPHA]), ax=axes)
 
 
-@pytest.mark.parametrize(
-    "parameter", [ALPHA, BETA, KAPPA, LONG], ids=["logit", "log", "identity", "probit_approx"]
-)
+@pytest.mark.parametrize("parameter", [ALPHA, BETA, KAPPA, LONG], ids=["logit", "log", "identity", "probit_approx"])
 def test_prior_density_is_that_of_the_sampled_prior(parameter):
     scale = 10.0
     factor = 1 / scale if parameter.unit else 1.0

@@ -65,9 +65,7 @@ def check_responses(frame: pd.DataFrame, task: Task, findings: Findings, names: 
             _one_sided(frame, name, task, labels, findings, names[name])
 
 
-def _one_sided(
-    frame: pd.DataFrame, name: str, task: Task, labels: list[str], findings: Findings, user: str
-) -> None:
+def _one_sided(frame: pd.DataFrame, name: str, task: Task, labels: list[str], findings: Findings, user: str) -> None:
     """Find subjects with nearly always the same choice, where all options are always on offer."""
     rows = frame[f"mask_{name}"]
     counts = np.zeros((len(labels), task.size(name)))

@@ -87,9 +87,7 @@ def code_columns(
 def _plain(columns: Columns) -> list:
     """Columns that stand in the file as they are (an outcome made of gain and loss does not)."""
     kinds = ("choice", "offer", "outcome", "cue", "payoff", "number", "flag")
-    return [
-        column for column in columns.of_kind(*kinds) if not (column.kind == "outcome" and columns.gain_loss)
-    ]
+    return [column for column in columns.of_kind(*kinds) if not (column.kind == "outcome" and columns.gain_loss)]
 
 
 def _code_choices(
@@ -138,8 +136,7 @@ def _code_offers(
             if len(same):
                 value = offers[j].values[offers[j].codes[same[0]]]
                 findings.error(
-                    f'"{value}" is on offer twice, also in column "{offers[k].name}" '
-                    f"({counted(len(same), 'row')}).",
+                    f'"{value}" is on offer twice, also in column "{offers[k].name}" ({counted(len(same), "row")}).',
                     "The options on offer in a row must differ.",
                     same,
                     offers[j].name,
@@ -190,9 +187,7 @@ def _code_outcomes(
         values[name], values[f"{name}_given"] = scaled, given
         lowest = min(lowest, float(scaled.min(initial=0.0)))
         if not column.required:
-            findings.note(
-                f"{name} was found ({column.description}), in {counted(int(given.sum()), 'row')}.", user
-            )
+            findings.note(f"{name} was found ({column.description}), in {counted(int(given.sum()), 'row')}.", user)
     if raw:
         return (-np.inf, np.inf)
     return (-1.0, 1.0) if lowest < 0 else (0.0, 1.0)

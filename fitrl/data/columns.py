@@ -167,27 +167,20 @@ def _match(column: Column, chosen: dict[str, str], free: list[str], findings: Fi
     if len(hits) > 1:
         findings.error(
             f"{listing(hits, quote=True)} could all be the {column.name} ({column.description}).",
-            f"Say which with --column {column.name}={hits[0]} "
-            f'(in Python columns={{"{column.name}": "{hits[0]}"}}).',
+            f'Say which with --column {column.name}={hits[0]} (in Python columns={{"{column.name}": "{hits[0]}"}}).',
         )
     passed_over = [name for tier in tiers for name in tier if name not in hits]
     if passed_over and column.kind in ("choice", "outcome"):
-        findings.note(
-            f'"{hits[0]}" is taken as the {column.name}; {listing(passed_over, quote=True)} is not used.'
-        )
+        findings.note(f'"{hits[0]}" is taken as the {column.name}; {listing(passed_over, quote=True)} is not used.')
     chosen[column.name] = hits[0]
     free.remove(hits[0])
     return True
 
 
-def _numbered(
-    column: Column, chosen: dict[str, str], free: list[str], findings: Findings
-) -> dict[str, Column]:
+def _numbered(column: Column, chosen: dict[str, str], free: list[str], findings: Findings) -> dict[str, Column]:
     """Find ``option_1``, ``option_2``, ...; a number left out is an error."""
     stem = column.name[:-1]
-    said = [
-        int(name[len(stem) :]) for name in chosen if name.startswith(stem) and name[len(stem) :].isdigit()
-    ]
+    said = [int(name[len(stem) :]) for name in chosen if name.startswith(stem) and name[len(stem) :].isdigit()]
     in_file = [int(n) for name in free if name.startswith(stem) and (n := name[len(stem) :]).isdigit()]
     found: dict[str, Column] = {}
     for number in range(1, max([0, *said, *in_file]) + 1):

@@ -29,21 +29,15 @@ class Findings:
         self.lines = lines
         self.problems: list[Problem] = []
 
-    def _add(
-        self, level: str, message: str, remedy: str, rows: Sequence[int] | np.ndarray, column: str
-    ) -> None:
+    def _add(self, level: str, message: str, remedy: str, rows: Sequence[int] | np.ndarray, column: str) -> None:
         places = tuple(sorted(int(self.lines[row]) for row in rows)[:MAX_LINES])
         self.problems.append(Problem(level, message, remedy, places, column))
 
-    def error(
-        self, message: str, remedy: str, rows: Sequence[int] | np.ndarray = (), column: str = ""
-    ) -> None:
+    def error(self, message: str, remedy: str, rows: Sequence[int] | np.ndarray = (), column: str = "") -> None:
         """Add a problem that stops the reading; `rows` are row numbers (0-based), not lines."""
         self._add("error", message, remedy, rows, column)
 
-    def warn(
-        self, message: str, remedy: str, rows: Sequence[int] | np.ndarray = (), column: str = ""
-    ) -> None:
+    def warn(self, message: str, remedy: str, rows: Sequence[int] | np.ndarray = (), column: str = "") -> None:
         """Add a problem that is kept with the trials; `rows` are row numbers (0-based)."""
         self._add("warning", message, remedy, rows, column)
 

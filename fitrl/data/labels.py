@@ -35,9 +35,7 @@ def codes_remedy(name: str, labels: Iterable[object]) -> str:
     return f'codes={{"{name}": [{quoted}]}} (on the command line --codes "{name}={joined}")'
 
 
-def declared_codes(
-    codes: Mapping[str, Sequence[object]] | None, coded: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
+def declared_codes(codes: Mapping[str, Sequence[object]] | None, coded: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Check the labels that the user declared.
 
     Parameters
@@ -144,9 +142,7 @@ def code_options(
 
 def _lookup(column: Texts, labels: Sequence[str]) -> np.ndarray:
     index = {label: code for code, label in enumerate(labels)}
-    return np.array([*(index.get(plain(value), -1) for value in column.values), -1], dtype=np.int64)[
-        column.codes
-    ]
+    return np.array([*(index.get(plain(value), -1) for value in column.values), -1], dtype=np.int64)[column.codes]
 
 
 def _is_regular(numbers: set[int], n_payoffs: int) -> bool:
@@ -199,9 +195,7 @@ def _numeric_options(
     return tuple(ordered)
 
 
-def _irregular(
-    name: str, columns: Sequence[Texts], numbers: set[int], n_payoffs: int, findings: Findings
-) -> None:
+def _irregular(name: str, columns: Sequence[Texts], numbers: set[int], n_payoffs: int, findings: Findings) -> None:
     """Say which of the codes are odd, and whether one looks like the code of a missing response."""
     suspects = [
         number
@@ -276,8 +270,7 @@ def _look_alikes(columns: Sequence[Texts], labels: Sequence[str], findings: Find
         if len(alike) < 2:
             continue
         counts = {
-            label: sum(len(column.rows_of(label)) for column in columns if label in column.values)
-            for label in alike
+            label: sum(len(column.rows_of(label)) for column in columns if label in column.values) for label in alike
         }
         rare = min(alike, key=lambda label: counts[label])
         column = next(column for column in columns if rare in column.values)

@@ -154,9 +154,7 @@ def put_in_order(
     keys = _time_keys(work, sequence_keys)
     for name in keys[:-1]:
         if name in texts and not _numeric(texts[name]):
-            findings.note(
-                f"each subject's {name}s are taken in the order in which they first appear in the file."
-            )
+            findings.note(f"each subject's {name}s are taken in the order in which they first appear in the file.")
     rows = work.sort_values([*sequence_keys, *keys], kind="stable").index.to_numpy()
     work = work.iloc[rows].reset_index(drop=True)
     frame = pd.DataFrame()

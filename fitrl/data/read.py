@@ -159,9 +159,7 @@ def _decode(path: Path) -> str:
             path.name,
         )
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(
-            'the file is encoded as UTF-16; UTF-8 was expected. Save it as "CSV UTF-8".', path.name
-        )
+        raise DataError('the file is encoded as UTF-16; UTF-8 was expected. Save it as "CSV UTF-8".', path.name)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -254,9 +252,7 @@ def _body(
     raise DataError([_ragged_problem(ragged, len(rows), n, separator, row_names)], source)
 
 
-def _ragged_problem(
-    ragged: list[tuple[int, int]], n_rows: int, n: int, separator: str, row_names: bool
-) -> Problem:
+def _ragged_problem(ragged: list[tuple[int, int]], n_rows: int, n: int, separator: str, row_names: bool) -> Problem:
     """Say which lines have too many or too few fields, and why that may be."""
     places = tuple(line for line, _ in ragged[:MAX_LINES])
     counts = {count for _, count in ragged}

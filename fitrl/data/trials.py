@@ -229,9 +229,7 @@ def _task_of(model: Any) -> Any:
         model = find(model)
     task = getattr(model, "task", model)
     if not hasattr(task, "columns") or not hasattr(task, "configured"):
-        raise DataError(
-            f"{model!r} is neither a model nor a task. Give the name of a model, a model file, or a Model."
-        )
+        raise DataError(f"{model!r} is neither a model nor a task. Give the name of a model, a model file, or a Model.")
     return task
 
 

@@ -117,7 +117,7 @@ class FastLikelihood:
             where = packing.column(cells) if name in by_row else cells[packing.lanes]
             self.arrays[f"index_{name}"] = where.astype(np.int32)
         for name, values in used.items():
-            packed = packing.column(values, padding=name == "reset")
+            packed = packing.resets(values) if name == "reset" else packing.column(values)
             self.arrays[f"trial_{name}"] = packed if packed.dtype.kind == "f" else packed.astype(np.int32)
         for name in program.log_probability:
             self.arrays[f"place_{name}"] = packing.places(scored[name])

@@ -23,19 +23,30 @@ class Packing:
     ----------
     rows : ndarray of int, shape (step, lane)
         Row of the trial table at each place, -1 for padding. The steps of a block follow each other.
+    read : ndarray of int, shape (step, lane)
+        The same, but padding repeats the last row of its lane.
     lanes : ndarray of int, shape (block, lane)
-        Sequence of each lane, 0 for padding.
+        Sequence of each lane; lanes without one repeat the first of their block.
     blocks : ndarray of int, shape (block + 1,)
         First step of each block, and the end.
     """
 
     rows: np.ndarray
+    read: np.ndarray
     lanes: np.ndarray
     blocks: np.ndarray
 
-    def column(self, values: np.ndarray, padding: float = 0) -> np.ndarray:
-        """Lay out a column of the trial table, shape (step, lane)."""
-        return np.where(self.rows >= 0, values[self.rows], padding).astype(values.dtype)
+    def column(self, values: np.ndarray) -> np.ndarray:
+        """Lay out a column of the trial table, shape (step, lane).
+
+        Padding repeats a row of its own sequence. Its results count for nothing, but they are computed: zeros in its
+        place could divide by zero, and the reverse pass would add 0 * inf to the gradient.
+        """
+        return values[self.read]
+
+    def resets(self, values: np.ndarray) -> np.ndarray:
+        """Lay out the column ``reset``; padding starts afresh, so that nothing grows along it."""
+        return np.where(self.rows >= 0, values[self.read], True)
 
     def places(self, scored: np.ndarray) -> np.ndarray:
         """Position of each place among the scored rows, -1 where it is not scored, shape (step, lane)."""
@@ -74,16 +85,18 @@ def pack(sequence: np.ndarray, n_cells: int, width: int | None = None) -> Packin
     first = np.concatenate([[0], np.cumsum(counts)])
     n_blocks = -(-len(counts) // width)
     lanes = np.zeros((n_blocks, width), dtype=np.int64)
-    parts, ends = [], [0]
+    rows, read, ends = [], [], [0]
     for b in range(n_blocks):
         members = order[b * width : (b + 1) * width]
-        lanes[b, : len(members)] = members
-        part = np.full((counts[members[0]], width), -1, dtype=np.int64)
-        for lane, member in enumerate(members):
-            part[: counts[member], lane] = by_sequence[first[member] : first[member + 1]]
-        parts.append(part)
-        ends.append(ends[-1] + len(part))
-    return Packing(np.concatenate(parts), lanes, np.array(ends, dtype=np.int64))
+        lanes[b] = np.concatenate([members, np.full(width - len(members), members[0])])
+        steps = np.arange(counts[members[0]])[:, None]
+        last = counts[lanes[b]] - 1
+        repeated = by_sequence[first[lanes[b]] + np.minimum(steps, last)]
+        is_row = (steps <= last) & (np.arange(width) < len(members))
+        rows.append(np.where(is_row, repeated, -1))
+        read.append(repeated)
+        ends.append(ends[-1] + len(steps))
+    return Packing(np.concatenate(rows), np.concatenate(read), lanes, np.array(ends, dtype=np.int64))
 
 
 def column_dtypes(columns: Mapping[str, np.ndarray]) -> dict[str, str]:

@@ -1,0 +1,224 @@
+"""The fast engine for tests: random situations, the compiled kernel, the kernel as Python, and slopes of the filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from interpreters import Rows, evaluate
+
+from fitrl.engine.inputs import Located
+from fitrl.engine.layout import lay_out
+from fitrl.engine.likelihood import FastLikelihood, make_likelihood
+from fitrl.engine.run import log_probabilities
+from fitrl.engine.trace import trace
+from fitrl.tasks import Bandit
+
+# What each kind of parameter may be, and values near its bounds.
+NEAR = {"unit": (1e-6, 1 - 1e-6), "positive": (1e-3, 1e3), "real": (-3.0, 3.0)}
+
+
+def bandit(n_options=2, n_offered=None, low=0.0):
+    """A bandit whose forgone outcomes are shown where two are on offer."""
+    return Bandit(n_options, tuple("ABCDEF"[:n_options]), (low, 1.0), n_offered, 2 in (n_options, n_offered))
+
+
+def random_rows(task, lengths, rng) -> Rows:
+    """Ragged rows of a bandit with missed, forced and hidden trials and resets; outcomes are any number."""
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    n = len(sequence)
+    fresh = rng.random(n) < 0.05
+    fresh[np.searchsorted(sequence, np.arange(len(lengths)))] = True
+    given, shown, forced = rng.random(n) < 0.9, rng.random(n) < 0.85, rng.random(n) < 0.1
+    n_offered = task.n_offered or task.n_options
+    every = np.tile(np.arange(task.n_options), (n, 1))
+    offers = rng.permuted(every, axis=1)[:, :n_offered] if task.n_offered else every
+    at = rng.integers(0, n_offered, n)
+    columns = {
+        "choice": np.where(given, offers[np.arange(n), at], 0),
+        "choice_given": given,
+        "mask_choice": given & ~forced,
+        "outcome": np.where(shown, rng.uniform(*task.outcome_range, n), 0.0),
+        "outcome_given": shown,
+        "outcome_forgone": np.where(shown, rng.uniform(*task.outcome_range, n), 0.0),
+        "outcome_forgone_given": shown,
+        "mask_update": given & shown,
+        "reset": fresh,
+        "choice_at": np.where(given, at, 0),
+    }
+    columns |= {f"offer_{j + 1}": offers[:, j] for j in range(n_offered)}
+    return Rows(columns, sequence)
+
+
+def random_values(model, task, n: dict[str, int], rng, near=0.3) -> dict[str, np.ndarray]:
+    """Values of every parameter, a part of them near the bounds."""
+    values = {}
+    for name, parameter in model.fitted(task).items():
+        size = n[name]
+        kind = "unit" if parameter.link == "logit" else "positive" if parameter.lower == 0 else "real"
+        ordinary = {
+            "unit": rng.uniform(0.05, 0.95, size),
+            "positive": np.exp(rng.normal(0.5, 0.7, size)),
+            "real": rng.normal(size=size),
+        }[kind]
+        values[name] = np.where(rng.random(size) < near, rng.choice(NEAR[kind], size), ordinary)
+    return values
+
+
+def sizes(program, rows: Rows, shapes: dict[str, np.ndarray]) -> dict[str, int]:
+    """How many values each parameter has."""
+    return {k: int(np.max(shapes[k])) + 1 if k in shapes else rows.n_sequences for k in program.parameters}
+
+
+def scored(program, rows: Rows) -> dict[str, np.ndarray]:
+    """Scored rows of each emission."""
+    return {name: np.flatnonzero(rows.columns[f"mask_{name}"]) for name in program.log_probability}
+
+
+def located(program, rows: Rows, shapes) -> dict[str, Located]:
+    """Where the values of each parameter apply: per sequence unless `shapes` says so."""
+    every = np.arange(rows.n_sequences)
+    return {k: Located(None, shapes.get(k, every), k in shapes) for k in program.parameters}
+
+
+class Compiled:
+    """Value and gradient of a model on rows, weighted; `on` swaps the rows without compiling again."""
+
+    def __init__(self, model, task, rows: Rows, shapes=None, engine="fast", mode=None):
+        self.program, self.shapes, self.engine = trace(model, task), shapes or {}, engine
+        likelihood = self.likelihood(rows)
+        values = {name: pt.dvector(name) for name in self.program.parameters}
+        self.arrays = {name: pt.as_tensor(a).type(name) for name, a in likelihood.arrays.items()}
+        weights = [pt.dvector(f"w_{name}") for name in self.program.log_probability]
+        found = likelihood.scores(values, self.arrays, {})
+        total = sum((w * found[name]).sum() for w, name in zip(weights, found, strict=True))
+        gradients = pytensor.grad(total, list(values.values()))
+        inputs = [*values.values(), *weights, *self.arrays.values()]
+        self.function = pytensor.function(
+            inputs, [*found.values(), *gradients], mode=mode, on_unused_input="ignore", trust_input=True
+        )
+        self.rows, self.current = rows, likelihood
+
+    def likelihood(self, rows: Rows, shapes=None) -> Any:
+        """The likelihood of a data set."""
+        where = located(self.program, rows, self.shapes if shapes is None else shapes)
+        return make_likelihood(
+            self.program, rows.columns, rows.sequence, where, scored(self.program, rows), self.engine
+        )
+
+    def on(self, rows: Rows, shapes=None) -> Compiled:
+        """Take other rows."""
+        self.rows, self.shapes = rows, self.shapes if shapes is None else shapes
+        self.current = self.likelihood(rows)
+        return self
+
+    def __call__(self, values, weights=None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Log probabilities of scored rows by emission, and gradients by parameter."""
+        counts = {name: len(at) for name, at in scored(self.program, self.rows).items()}
+        weights = weights or {name: np.ones(n) for name, n in counts.items()}
+        results = self.function(
+            *[np.ascontiguousarray(values[k], dtype=float) for k in self.program.parameters],
+            *[weights[name] for name in counts],
+            *self.current.arrays.values(),
+        )
+        n = len(counts)
+        return dict(zip(counts, results[:n], strict=True)), dict(zip(self.program.parameters, results[n:], strict=True))
+
+    @property
+    def nodes(self) -> list[str]:
+        """Operations of fitrl in the compiled graph."""
+        return kernel_nodes(self.function)
+
+
+def kernel_nodes(function) -> list[str]:
+    """Names of the operations of fitrl in a compiled function."""
+    every = (type(node.op) for node in function.maker.fgraph.toposort())
+    return [op.__name__ for op in every if op.__module__.startswith("fitrl.")]
+
+
+class Interpreted:
+    """The emitted source run by Python, without numba: slow, but there is nothing to compile."""
+
+    def __init__(self, model, task, rows: Rows, shapes=None):
+        self.program, self.rows = trace(model, task), rows
+        self.likelihood = FastLikelihood(
+            self.program,
+            rows.columns,
+            rows.sequence,
+            located(self.program, rows, shapes or {}),
+            scored(self.program, rows),
+        )
+        names = ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "fabs")
+        self.scope: dict[str, Any] = {name: getattr(np, name) for name in names}
+        self.scope |= {"np": np, "inf": np.inf, "nan": np.nan, "select": lambda c, x, y: x if c else y}
+        exec(compile(self.likelihood.kernel.text, "<kernel>", "exec"), self.scope)
+
+    def __call__(self, values, weights=None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Log probabilities of scored rows by emission, and gradients by parameter."""
+        arrays, names = self.likelihood.arrays, self.likelihood.kernel.names
+        inputs = [x for k in names.parameters for x in (np.asarray(values[k], float), arrays[f"index_{k}"])]
+        inputs += [arrays[f"trial_{k}"] for k in names.columns] + [arrays[f"place_{k}"] for k in names.emissions]
+        weights = weights or {k: np.ones(len(at)) for k, at in scored(self.program, self.rows).items()}
+        with np.errstate(all="ignore"):  # both branches of a selection are computed
+            results = self.scope["gradient"](*inputs, arrays["sizes"], arrays["blocks"], *weights.values())
+        n = len(names.emissions)
+        return dict(zip(names.emissions, results[:n], strict=True)), dict(
+            zip(names.parameters, results[n:], strict=True)
+        )
+
+
+def filtered(model, task, values, rows: Rows, shapes=None) -> dict[str, np.ndarray]:
+    """Log probabilities of scored rows from the reference filter."""
+    where = located(trace(model, task), rows, shapes or {})
+    given = {k: w._replace(values=np.asarray(values[k])[None, :]) for k, w in where.items()}
+    with np.errstate(all="ignore"):
+        found = log_probabilities(model, task, given, rows.columns, lay_out(rows.sequence))
+    return {name: score[0][rows.columns[f"mask_{name}"]] for name, score in found.items()}
+
+
+def slopes(model, task, values, rows: Rows, shapes=None, weights=None) -> dict[str, np.ndarray]:
+    """Central differences of the traced trial in extended precision, all cells at once.
+
+    With 64 bits of mantissa, a step of 1e-6 of the distance to the nearest bound leaves some 6 digits at a learning rate
+    of 1e-6, where float64 would leave none. That the traced trial is the filter is tested elsewhere.
+    """
+    program = trace(model, task)
+    where = located(program, rows, shapes or {})
+    base = {k: np.asarray(values[k], dtype=np.longdouble) for k in program.parameters}
+    cells = [(k, i) for k in base for i in range(len(base[k]))]
+    draws = {k: np.repeat(v[None, :], 2 * len(cells), axis=0) for k, v in base.items()}
+    steps = np.empty(len(cells), dtype=np.longdouble)
+    for c, (k, i) in enumerate(cells):
+        x = base[k][i]
+        room = min(x, 1 - x) if 0 < x < 1 else max(abs(x), np.longdouble(1e-3))
+        steps[c] = room * np.longdouble(1e-6)
+        draws[k][2 * c : 2 * c + 2, i] += [steps[c], -steps[c]]
+    weight = {k: np.zeros(len(rows.sequence)) for k in program.log_probability}
+    for k, at in scored(program, rows).items():
+        weight[k][at] = 1.0 if weights is None else weights[k]
+    totals = _weighted_totals(program, rows, {k: where[k]._replace(values=v) for k, v in draws.items()}, weight)
+    found = ((totals[::2] - totals[1::2]) / (2 * steps)).astype(float)
+    ends = np.cumsum([len(v) for v in base.values()])[:-1]
+    return dict(zip(base, np.split(found, ends), strict=True))
+
+
+def _weighted_totals(program, rows: Rows, given: dict[str, Located], weight) -> np.ndarray:
+    """Sum of weighted log probabilities for every draw, in the precision of the values."""
+    layout = lay_out(rows.sequence)
+    n_draws = len(next(iter(given.values())).values)
+    state = [np.zeros((n_draws, layout.rows.shape[1]), dtype=np.longdouble)] * len(program.cells)
+    totals = np.zeros(n_draws, dtype=np.longdouble)
+    for at, filled in zip(layout.rows, layout.filled, strict=True):
+        leaves = {("parameter", k): v.values[:, v.index[at] if v.by_row else v.index] for k, v in given.items()}
+        for name in program.columns:
+            column = rows.columns[name][at]
+            leaves["column", name] = column.astype(np.longdouble) if column.dtype.kind == "f" else column
+        leaves |= {("state", *cell): value for cell, value in zip(program.cells, state, strict=True)}
+        results = evaluate([*program.after, *program.log_probability.values()], leaves)
+        state = results[: len(program.cells)]
+        for name, score in zip(program.log_probability, results[len(program.cells) :], strict=True):
+            w = np.where(filled, weight[name][at], 0.0)
+            totals += np.where(w != 0, np.broadcast_to(score, (n_draws, len(at))) * w, 0.0).sum(axis=1)
+    return totals
