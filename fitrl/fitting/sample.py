@@ -22,7 +22,7 @@ DEFAULTS: dict[str, Any] = {"draws": 1000, "tune": 1000, "chains": 4, "target_ac
 LADDER = (0.95, 0.99)
 
 # What PyMC passes on to NUTS; the rest of its **kwargs would be swallowed by its own sampler.
-_NUTS = ("target_accept", "max_treedepth")
+_NUTS = ("nuts", "target_accept", "max_treedepth")
 
 _STATS = {
     "maxdepth_reached": "reached_max_treedepth",
@@ -67,21 +67,24 @@ def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tup
     """
     check_sample_kwargs(kwargs)
     arguments = {**DEFAULTS, "cores": min(DEFAULTS["chains"], _n_cores()), **kwargs}
+    nuts = dict(arguments.pop("nuts", None) or {})
+    ladder = [nuts.pop("target_accept", arguments.pop("target_accept")), *LADDER]
+    if nuts:
+        arguments["nuts"] = nuts
     attempts: list[dict[str, Any]] = []
     timings = {"compile": 0.0, "sample": 0.0}
-    ladder = [arguments.pop("target_accept"), *LADDER]
     for rung, target in enumerate(ladder):
         if rung and target <= ladder[0]:
             continue
         started = time.perf_counter()
-        idata = _one_run(model, arguments | {"target_accept": target})
+        idata = _one_run(model, arguments | _with_target(arguments, target))
         elapsed = time.perf_counter() - started
         sampling = float(idata["posterior"].attrs.get("sampling_time", np.nan))
         sampling = sampling if 0 <= sampling <= elapsed else elapsed
         timings["compile"] += elapsed - sampling
         timings["sample"] += sampling
-        n_draws = idata["posterior"].sizes["draw"]
-        interrupted = n_draws < arguments["draws"]
+        sizes = idata["posterior"].sizes
+        interrupted = sizes["draw"] < arguments["draws"] or sizes["chain"] < arguments["chains"]
         divergences = int(idata["sample_stats"]["diverging"].sum())
         attempts.append({"target_accept": target, "divergences": divergences, "interrupted": interrupted})
         if divergences == 0 or interrupted:
@@ -89,6 +92,12 @@ def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tup
         if rung < len(ladder) - 1:
             log.warning("%d divergences at target acceptance %g; sampling again higher.", divergences, target)
     return idata, tuple(attempts), timings
+
+
+def _with_target(arguments: Mapping[str, Any], target: float) -> dict[str, Any]:
+    """Put the target acceptance where the other NUTS options are: PyMC refuses it in both places."""
+    nuts = arguments.get("nuts")
+    return {"nuts": {**nuts, "target_accept": target}} if nuts else {"target_accept": target}
 
 
 def _n_cores() -> int:
