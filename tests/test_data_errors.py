@@ -351,3 +351,12 @@ def test_something_that_is_no_model():
 def test_paths_may_be_strings(tmp_path):
     path = write(tmp_path, CSV)
     assert read_trials(str(path), Bandit).source == Path(path).name
+
+
+def test_a_slip_of_a_label_is_not_an_option():
+    choices = ["left", "right"] * 40
+    choices[7] = "rigth"
+    frame = pd.DataFrame({"subject": 1, "trial": range(1, 81), "choice": choices, "outcome": [1, 0, 0, 1] * 20})
+    with pytest.raises(DataError, match=r'line 9, column "choice": the label "rigth" \(1 time\) looks like a slip of'):
+        read_trials(frame)
+    assert read_trials(frame, codes={"choice": ["left", "right", "rigth"]}).task.n_options == 3

@@ -100,8 +100,11 @@ def _code_choices(
 ) -> None:
     """Code the choices; offers share the labels of the first choice."""
     offers = columns.of_kind("offer")
-    n_payoffs = 0 if offers or columns.of_kind("cue") else len(columns.of_kind("payoff"))
-    for i, column in enumerate(columns.of_kind("choice")):
+    choices = columns.of_kind("choice")
+    # Otherwise a payoff belongs to an option together with what was shown, or with another choice.
+    alone = not offers and not columns.of_kind("cue") and len(choices) == 1
+    n_payoffs = len(columns.of_kind("payoff")) if alone else 0
+    for i, column in enumerate(choices):
         name = column.name
         together = [texts[name], *(texts[offer.name] for offer in offers if i == 0)]
         labels, codes = code_options(name, together, declared.get(name), n_payoffs if i == 0 else 0, findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -259,7 +260,28 @@ def _word_options(name: str, columns: Sequence[Texts], used: set[str], findings:
             findings,
         )
     _look_alikes(columns, labels, findings)
+    _slips(name, columns, labels, findings)
     return labels
+
+
+def _slips(name: str, columns: Sequence[Texts], labels: Sequence[str], findings: Findings) -> None:
+    """Refuse a label that is rare and nearly the same as a frequent one: it would count as an option."""
+    counts = {
+        label: sum(len(column.rows_of(label)) for column in columns if label in column.values) for label in labels
+    }
+    total = sum(counts.values())
+    for label in labels:
+        frequent = [other for other in labels if counts[other] > 20 * counts[label]]
+        near = difflib.get_close_matches(label, frequent, n=1, cutoff=0.75) if len(label) > 3 else []
+        if counts[label] < 0.02 * total and near:
+            column = next(column for column in columns if label in column.values)
+            findings.error(
+                f'the label "{label}" ({counted(counts[label], "time")}) looks like a slip of "{near[0]}" '
+                f"({counted(counts[near[0]], 'time')}); it would count as an option of its own.",
+                f"Correct it, or if it is meant, declare the options: {codes_remedy(name, labels)}.",
+                column.rows_of(label),
+                column.name,
+            )
 
 
 def _look_alikes(columns: Sequence[Texts], labels: Sequence[str], findings: Findings) -> None:
