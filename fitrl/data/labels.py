@@ -271,7 +271,12 @@ def _slips(name: str, columns: Sequence[Texts], labels: Sequence[str], findings:
     }
     total = sum(counts.values())
     for label in labels:
-        frequent = [other for other in labels if counts[other] > 20 * counts[label]]
+        same = "".join(label.casefold().split())  # those are told by _look_alikes
+        frequent = [
+            other
+            for other in labels
+            if counts[other] > 20 * counts[label] and "".join(other.casefold().split()) != same
+        ]
         near = difflib.get_close_matches(label, frequent, n=1, cutoff=0.75) if len(label) > 3 else []
         if counts[label] < 0.02 * total and near:
             column = next(column for column in columns if label in column.values)
