@@ -18,6 +18,7 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.basic import MergeOptimizer, dfs_rewriter, node_rewriter
 from pytensor.scalar import basic as ps
 from pytensor.scalar import math as scalar_math
+from pytensor.tensor.elemwise import Elemwise
 
 from fitrl.engine.lower import lower
 from fitrl.engine.trace import Program
@@ -35,9 +36,9 @@ class Passes:
     graph : FunctionGraph
         Inputs and outputs are 0-d tensors with names.
     forward : tuple of Variable
-        Next state cells, then log probabilities.
+        Next state cells, what is written into tables, then log probabilities.
     reverse : tuple of Variable
-        Adjoints of the state cells, then gradients of the parameters.
+        Adjoints of the state cells and of what was read from tables, then gradients of the parameters.
     tape : tuple of Variable
         Results of the forward pass that the reverse pass uses again.
     """
@@ -53,6 +54,16 @@ def cell_name(cell: tuple[str, int], program: Program) -> str:
     field, position = cell
     alone = sum(name == field for name, _ in program.cells) == 1
     return field if alone else f"{field}_{position}"
+
+
+def read_names(program: Program) -> dict[str, tuple[str, int]]:
+    """Names of the cells of tables that a row reads, with their field and number."""
+    return {f"{f}_read_{k}": (f, k) for f, table in program.tables.items() for k in range(len(table.reads))}
+
+
+def write_names(program: Program) -> dict[str, tuple[str, int]]:
+    """Names of the cells of tables that a row writes, with their field and number."""
+    return {f"{f}_write_{k}": (f, k) for f, table in program.tables.items() for k in range(len(table.writes))}
 
 
 def derive(program: Program, column_dtypes: dict[str, str]) -> Passes:
@@ -74,14 +85,19 @@ def derive(program: Program, column_dtypes: dict[str, str]) -> Passes:
         leaves["parameter", name] = pt.dscalar(name)
     for cell in program.cells:
         leaves["state", *cell] = pt.dscalar(cell_name(cell, program))
+    for name, (field, k) in read_names(program).items():
+        leaves["read", field, k] = pt.dscalar(name)
     for name in program.columns:
         leaves["column", name] = pt.scalar(name, dtype=column_dtypes[name])
-    roots = [*program.after, *program.log_probability.values()]
+    written = [value for table in program.tables.values() for _, value in table.writes]
+    roots = [*program.after, *written, *program.log_probability.values()]
     outputs = [pt.cast(pt.as_tensor(out), "float64") for out in lower(roots, leaves)]
     names = [f"d_{cell_name(cell, program)}" for cell in program.cells]
-    names += [f"d_{name}" for name in program.log_probability]
+    names += [f"d_{name}" for name in (*write_names(program), *program.log_probability)]
     adjoints = [pt.dscalar(name) for name in names]
-    wrt = [leaves["state", *cell] for cell in program.cells] + [leaves["parameter", n] for n in program.parameters]
+    wrt = [leaves["state", *cell] for cell in program.cells]
+    wrt += [leaves["read", *place] for place in read_names(program).values()]
+    wrt += [leaves["parameter", name] for name in program.parameters]
     objective = pt.add(*[d * out for d, out in zip(adjoints, outputs, strict=True)])
     gradients = pytensor.grad(objective, wrt, disconnected_inputs="ignore", return_disconnected="zero")
     graph = FunctionGraph([*leaves.values(), *adjoints], [*outputs, *gradients], clone=True, copy_inputs=False)
@@ -93,19 +109,27 @@ def derive(program: Program, column_dtypes: dict[str, str]) -> Passes:
     return Passes(graph, forward, reverse, _tape(graph, forward, reverse, adjoints))
 
 
-@node_rewriter([scalar_math.Softplus, scalar_math.Sigmoid])
+@node_rewriter([scalar_math.Softplus, scalar_math.Sigmoid, Elemwise])
 def _share_exponential(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
     """Write softplus and sigmoid of the same quantity with one exponential, ``exp(-|x|)``.
 
     A log probability is a softplus and its derivative a sigmoid: this way the reverse pass needs no
     exponential of its own.
     """
+    if not isinstance(operation(node), scalar_math.Softplus | scalar_math.Sigmoid):
+        return None
+    lib = pt if isinstance(node.op, Elemwise) else ps
     (x,) = node.inputs
-    is_negated = x.owner is not None and isinstance(x.owner.op, ps.Neg)
-    e = ps.exp(ps.neg(ps.abs(x.owner.inputs[0] if is_negated else x)))
-    if isinstance(node.op, scalar_math.Softplus):
-        return [ps.add(ps.maximum(x, 0.0), ps.log1p(e))]
-    return [ps.true_div(ps.switch(ps.ge(x, 0.0), 1.0, e), ps.add(1.0, e))]
+    is_negated = x.owner is not None and isinstance(operation(x.owner), ps.Neg)
+    e = lib.exp(lib.neg(lib.abs(x.owner.inputs[0] if is_negated else x)))
+    if isinstance(operation(node), scalar_math.Softplus):
+        return [lib.add(lib.maximum(x, 0.0), lib.log1p(e))]
+    return [lib.true_div(lib.switch(lib.ge(x, 0.0), 1.0, e), lib.add(1.0, e))]
+
+
+def operation(node: Apply) -> Any:
+    """Scalar operation of a node; some stay wrapped as operations on 0-d tensors."""
+    return node.op.scalar_op if isinstance(node.op, Elemwise) else node.op
 
 
 def _tape(
@@ -117,7 +141,7 @@ def _tape(
     return tuple(
         node.outputs[0]
         for node in graph.toposort()
-        if node.outputs[0] in in_forward and node.outputs[0] in in_reverse and isinstance(node.op, _EXPENSIVE)
+        if node.outputs[0] in in_forward and node.outputs[0] in in_reverse and isinstance(operation(node), _EXPENSIVE)
     )
 
 

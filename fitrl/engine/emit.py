@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.scalar import basic as ps
 from pytensor.tensor.basic import ScalarFromTensor, TensorFromScalar
 
-from fitrl.engine.derive import Passes, cell_name
+from fitrl.engine.derive import Passes, cell_name, operation, read_names, write_names
 from fitrl.engine.trace import Program
+from fitrl.language.symbols import Symbol
 
 
 class UnsupportedOperation(Exception):
@@ -104,7 +106,7 @@ class _Writer:
     def _uses(self, needed: set[Apply], outputs: list[Variable]) -> dict[Variable, int]:
         uses: dict[Variable, int] = {}
         for node in needed:
-            weight = 2 if isinstance(node.op, _REPEATS) else 1
+            weight = 2 if isinstance(operation(node), _REPEATS) else 1
             for variable in node.inputs:
                 uses[variable] = uses.get(variable, 0) + weight
         for node in needed:  # a conversion is only another name for its argument
@@ -123,14 +125,15 @@ class _Writer:
         arguments = [self._argument(v) for v in node.inputs]
         if _is_conversion(node):
             return arguments[0]
-        if isinstance(node.op, ps.Cast):
+        op = operation(node)
+        if isinstance(op, ps.Cast):
             return self._cast(node, arguments[0])
-        if isinstance(node.op, ps.Switch):
+        if isinstance(op, ps.Switch):
             condition = _truth(node.inputs[0], arguments[0])
             return f"select({condition}, {', '.join(map(_float, node.inputs[1:], arguments[1:]))})"
-        write = _WRITE.get(type(node.op))
+        write = _WRITE.get(type(op))
         if write is None:
-            raise UnsupportedOperation(f"{type(node.op).__name__}")
+            raise UnsupportedOperation(f"{type(op).__name__}")
         return write(*arguments)
 
     def _cast(self, node: Apply, argument: str) -> str:
@@ -140,7 +143,7 @@ class _Writer:
 
 
 def _is_conversion(node: Apply) -> bool:
-    return isinstance(node.op, ScalarFromTensor | TensorFromScalar | ps.Identity)
+    return isinstance(node.op, ScalarFromTensor | TensorFromScalar) or isinstance(operation(node), ps.Identity)
 
 
 def _truth(variable: Variable, text: str) -> str:
@@ -187,21 +190,36 @@ def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset())
     return "\n\n\n".join(parts) + "\n"
 
 
+# Names that the kernel uses itself; one of the model's that is the same gets an underscore.
+_RESERVED = re.compile(
+    r"[bcikst]|t\d+|(tape|p|d)_.*|first|last|width|longest|sizes|blocks|np|inf|nan|select|fabs|exp|expm1|log|log1p|tanh|sqrt"
+    r"|float|range|max|min|(forward|reverse)_row|log_likelihood|gradient"
+)
+
+
+def _own(name: str) -> str:
+    return f"{name}_" if _RESERVED.fullmatch(name) or name.endswith("_") else name
+
+
 class Names:
     """Names of everything that the kernel passes around, in order."""
 
     def __init__(self, program: Program, n_tape: int, by_row: frozenset[str]):
-        self.parameters = list(program.parameters)
-        self.cells = [cell_name(cell, program) for cell in program.cells]
-        self.columns = list(program.columns)
-        self.emissions = list(program.log_probability)
+        self.parameters = [_own(name) for name in program.parameters]
+        self.cells = [_own(cell_name(cell, program)) for cell in program.cells]
+        self.columns = [_own(name) for name in program.columns]
+        self.emissions = [_own(name) for name in program.log_probability]
         self.tape = [f"tape_{k}" for k in range(n_tape)]
-        self.by_row = by_row
-        self.adjoints = [f"d_{name}" for name in (*self.cells, *self.emissions)]
+        self.by_row = frozenset(_own(name) for name in by_row)
+        self.tables = program.tables
+        # Cells of tables: name -> (field, text of its position in the table, in columns of row s and lane i).
+        self.reads = {n: (f, _place(program.tables[f].reads[k])) for n, (f, k) in read_names(program).items()}
+        self.writes = {n: (f, _place(program.tables[f].writes[k][0])) for n, (f, k) in write_names(program).items()}
+        self.adjoints = [f"d_{name}" for name in (*self.cells, *self.writes, *self.emissions)]
 
     def given(self, passes: Passes) -> dict[Variable, str]:
         """Name the inputs of the graph."""
-        names = [*self.parameters, *self.cells, *self.columns, *self.adjoints]
+        names = [*self.parameters, *self.cells, *self.reads, *self.columns, *self.adjoints]
         return dict(zip(passes.graph.inputs, names, strict=True))
 
     @property
@@ -209,6 +227,23 @@ class Names:
         """Arguments of ``log_likelihood``; ``gradient`` takes one cotangent per emission on top."""
         located = [text for name in self.parameters for text in (name, f"{name}_index")]
         return [*located, *self.columns, *[f"{name}_place" for name in self.emissions], "sizes", "blocks"]
+
+
+_INDEX = {"add": "+", "sub": "-", "mul": "*", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+
+def _place(index: Any) -> str:
+    """Write the position of a cell, an expression in columns."""
+    if not isinstance(index, Symbol):
+        return str(int(index))
+    if index.op == "column":
+        return f"{_own(index.args[0])}[s, i]"
+    arguments = [_place(a) for a in index.args]
+    if index.op == "where":
+        return f"({arguments[1]} if {arguments[0]} else {arguments[2]})"
+    if index.op not in _INDEX:
+        raise UnsupportedOperation(f"{index.op} in the index of a table")
+    return f"({f' {_INDEX[index.op]} '.join(arguments)})"
 
 
 def _rows(names: Iterable[str], suffix: str = "") -> list[str]:
@@ -221,33 +256,36 @@ def _reads(names: Iterable[str], text: str, truths: set[str]) -> list[str]:
     return [f"{name} = {name}_row[i]{' != 0' if name in truths else ''}" for name in used]
 
 
-def _loop(name: str, arguments: list[str], read: list[str], body: list[str], passes: Passes) -> str:
-    truths = {str(v.name) for v in passes.graph.inputs if v.type.dtype == "bool"}
-    inside = _reads(read, "\n".join(body), truths) + body
+def _loop(name: str, arguments: list[str], read: list[str], body: list[str], given: dict[Variable, str]) -> str:
+    truths = {name for variable, name in given.items() if variable.type.dtype == "bool"}
+    inside = _reads(read, "\n".join(body), truths) + body or ["pass"]  # a model without parameters or state
     head = f"def {name}({', '.join(arguments)}):\n    for i in range({arguments[-1]}.shape[0]):\n"
     return head + "\n".join(f"        {line}" for line in inside)
 
 
 def _forward_row(names: Names, passes: Passes) -> str:
-    writer = _Writer(passes, names.given(passes))
+    given = names.given(passes)
+    writer = _Writer(passes, given)
     results = writer.write([*passes.forward, *passes.tape])
-    targets = [*_rows(names.cells, "_next"), *_rows(f"p_{e}" for e in names.emissions), *_rows(names.tape)]
-    read = [*names.parameters, *names.cells, *names.columns]
+    targets = [*_rows(names.cells, "_next"), *_rows(names.writes), *_rows(f"p_{e}" for e in names.emissions)]
+    targets += _rows(names.tape)
+    read = [*names.parameters, *names.cells, *names.reads, *names.columns]
     body = [*writer.lines, *[f"{target}[i] = {result}" for target, result in zip(targets, results, strict=True)]]
-    return _loop("forward_row", [*_rows(read), *targets], read, body, passes)
+    return _loop("forward_row", [*_rows(read), *targets], read, body, given)
 
 
 def _reverse_row(names: Names, passes: Passes) -> str:
     given = names.given(passes) | dict(zip(passes.tape, names.tape, strict=True))
     writer = _Writer(passes, given)
     results = writer.write(passes.reverse)
-    cells = [f"d_{name}" for name in names.cells]
-    parameters = [f"d_{name}" for name in names.parameters]
-    read = [*names.parameters, *names.cells, *names.columns, *names.tape, *names.adjoints]
+    replaced = [f"d_{name}" for name in (*names.cells, *names.reads)]
+    added = [f"d_{name}" for name in names.parameters]
+    read = [*names.parameters, *names.cells, *names.reads, *names.columns, *names.tape, *names.adjoints]
     body = list(writer.lines)
-    body += [f"{name}_row[i] = {result}" for name, result in zip(cells, results[: len(cells)], strict=True)]
-    body += [f"{name}_row[i] += {result}" for name, result in zip(parameters, results[len(cells) :], strict=True)]
-    return _loop("reverse_row", [*_rows(read), *_rows(parameters)], read, body, passes)
+    body += [f"{name}_row[i] = {result}" for name, result in zip(replaced, results[: len(replaced)], strict=True)]
+    body += [f"{name}_row[i] += {result}" for name, result in zip(added, results[len(replaced) :], strict=True)]
+    targets = _rows([*[f"d_{name}" for name in names.reads], *added])
+    return _loop("reverse_row", [*_rows(read), *targets], read, body, given)
 
 
 def _indent(lines: Iterable[str], by: int) -> list[str]:
@@ -260,7 +298,10 @@ def _prepare(names: Names) -> list[str]:
     lines += ["    longest = max(longest, blocks[b + 1] - blocks[b])"]
     lines += [f"{n}_row = np.empty(width)" for n in names.parameters]
     lines += [f"{n}_history = np.zeros((longest + 1, width))" for n in names.cells]
-    lines += [f"{n}_history = np.empty((longest, width))" for n in (*names.tape, *[f"p_{e}" for e in names.emissions])]
+    kept = [*names.reads, *names.tape, *[f"p_{e}" for e in names.emissions]]
+    lines += [f"{n}_history = np.empty((longest, width))" for n in kept]
+    lines += [f"{n}_row = np.empty(width)" for n in names.writes]
+    lines += [f"{f}_table = np.zeros(({table.n_cells}, width))" for f, table in names.tables.items()]
     lines += [f"p_{e} = np.zeros(sizes[{k + 1}])" for k, e in enumerate(names.emissions)]
     return lines
 
@@ -274,15 +315,23 @@ def _forward_block(names: Names) -> list[str]:
     for name in names.parameters:
         if name in names.by_row:
             lines += ["    for i in range(width):", f"        {name}_row[i] = {name}[{name}_index[s, i]]"]
+    for f, table in names.tables.items():
+        lines += ["    for i in range(width):", "        if reset[s, i] != 0:"]
+        lines += [f"            for c in range({table.n_cells}):", f"                {f}_table[c, i] = {table.start!r}"]
+    for name, (f, place) in names.reads.items():
+        lines += ["    for i in range(width):", f"        {name}_history[t, i] = {f}_table[{place}, i]"]
     arguments = [
         *_rows(names.parameters),
-        *[f"{n}_history[t]" for n in names.cells],
+        *[f"{n}_history[t]" for n in (*names.cells, *names.reads)],
         *[f"{n}[s]" for n in names.columns],
         *[f"{n}_history[t + 1]" for n in names.cells],
+        *_rows(names.writes),
         *[f"p_{n}_history[t]" for n in names.emissions],
         *[f"{n}_history[t]" for n in names.tape],
     ]
     lines += [f"    forward_row({', '.join(arguments)})"]
+    for name, (f, place) in names.writes.items():
+        lines += ["    for i in range(width):", f"        {f}_table[{place}, i] = {name}_row[i]"]
     for name in names.emissions:
         lines += ["    for i in range(width):", f"        k = {name}_place[s, i]"]
         lines += ["        if k >= 0:", f"            p_{name}[k] = p_{name}_history[t, i]"]
@@ -299,11 +348,14 @@ def _log_likelihood(names: Names) -> str:
 def _gradient(names: Names) -> str:
     cotangents = [f"d_{e}" for e in names.emissions]
     lines = _prepare(names)
-    lines += [f"{n}_row = np.empty(width)" for n in (*[f"d_{c}" for c in names.cells], *cotangents)]
+    adjoints = [f"d_{n}" for n in (*names.cells, *names.reads, *names.writes)]
+    lines += [f"{n}_row = np.empty(width)" for n in (*adjoints, *cotangents)]
+    lines += [f"d_{f}_table = np.empty(({table.n_cells}, width))" for f, table in names.tables.items()]
     lines += [f"d_{n}_row = np.empty(width)" for n in names.parameters]
     lines += [f"d_{n} = np.zeros({n}.shape[0])" for n in names.parameters]
     lines += ["for b in range(blocks.shape[0] - 1):", *_indent(_forward_block(names), 1)]
     lines += _indent([f"d_{c}_row[:] = 0.0" for c in names.cells], 1)
+    lines += _indent([f"d_{f}_table[:] = 0.0" for f in names.tables], 1)
     lines += _indent([f"d_{n}_row[:] = 0.0" for n in names.parameters if n not in names.by_row], 1)
     lines += ["    for s in range(last - 1, first - 1, -1):", "        t = s - first"]
     for name in names.parameters:
@@ -313,15 +365,23 @@ def _gradient(names: Names) -> str:
     for name in names.emissions:
         lines += ["        for i in range(width):", f"            k = {name}_place[s, i]"]
         lines += [f"            d_{name}_row[i] = d_{name}[k] if k >= 0 else 0.0"]
+    for name, (f, place) in reversed(names.writes.items()):
+        lines += ["        for i in range(width):", f"            k = {place}"]
+        lines += [f"            d_{name}_row[i] = d_{f}_table[k, i]", f"            d_{f}_table[k, i] = 0.0"]
     arguments = [
         *_rows(names.parameters),
-        *[f"{n}_history[t]" for n in names.cells],
+        *[f"{n}_history[t]" for n in (*names.cells, *names.reads)],
         *[f"{n}[s]" for n in names.columns],
         *[f"{n}_history[t]" for n in names.tape],
         *_rows(names.adjoints),
-        *_rows(f"d_{n}" for n in names.parameters),
+        *_rows(f"d_{n}" for n in (*names.reads, *names.parameters)),
     ]
     lines += [f"        reverse_row({', '.join(arguments)})"]
+    for name, (f, place) in names.reads.items():
+        lines += ["        for i in range(width):", f"            d_{f}_table[{place}, i] += d_{name}_row[i]"]
+    for f, table in names.tables.items():
+        lines += ["        for i in range(width):", "            if reset[s, i] != 0:"]
+        lines += [f"                for c in range({table.n_cells}):", f"                    d_{f}_table[c, i] = 0.0"]
     for name in names.parameters:
         if name in names.by_row:
             lines += ["        for i in range(width):", f"            d_{name}[{name}_index[s, i]] += d_{name}_row[i]"]

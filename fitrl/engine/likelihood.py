@@ -108,6 +108,7 @@ class FastLikelihood:
 
         used = {name: np.asarray(columns[name]) for name in program.columns}
         by_row = frozenset(name for name, located in index.items() if located.by_row)
+        self.program = program
         self.kernel = Kernel(program, column_dtypes(used), by_row)
         self.operation = LogLikelihood(self.kernel)
         packing = pack(sequence, self.kernel.n_history)
@@ -128,18 +129,17 @@ class FastLikelihood:
         self, values: Mapping[str, Any], arrays: Mapping[str, Any], responses: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Log probability of every scored row; see `Likelihood`."""
-        names = self.kernel.names
-        columns = {name: arrays[f"trial_{name}"] for name in names.columns}
+        columns = {name: arrays[f"trial_{name}"] for name in self.program.columns}
         for name, response in responses.items():
             place = arrays[f"place_{name}"]
             at = place.flatten()
             given = response[pt.maximum(at, 0)].reshape(place.shape)
             columns[name] = pt.cast(pt.switch(place >= 0, given, columns[name]), columns[name].dtype)
-        inputs = [x for name in names.parameters for x in (values[name], arrays[f"index_{name}"])]
-        inputs += [columns[name] for name in names.columns]
-        inputs += [arrays[f"place_{name}"] for name in names.emissions]
+        inputs = [x for name in self.program.parameters for x in (values[name], arrays[f"index_{name}"])]
+        inputs += [columns[name] for name in self.program.columns]
+        inputs += [arrays[f"place_{name}"] for name in self.program.log_probability]
         found = self.operation(*inputs, arrays["sizes"], arrays["blocks"], return_list=True)
-        return dict(zip(names.emissions, found, strict=True))
+        return dict(zip(self.program.log_probability, found, strict=True))
 
 
 class ReferenceLikelihood:

@@ -31,7 +31,7 @@ from fitrl.engine.derive import derive
 from fitrl.engine.emit import Names, emit
 from fitrl.engine.trace import Program
 
-_VERSION = "1"  # part of the cache key: raise it when the emitted source keeps its text but changes its meaning
+_VERSION = "2"  # part of the cache key: raise it when the emitted source keeps its text but changes its meaning
 
 
 class _NoAlias(CompilerBase):
@@ -63,7 +63,7 @@ class Kernel:
     def __init__(self, program: Program, dtypes: dict[str, str], by_row: frozenset[str]):
         passes = derive(program, dtypes)
         self.names = Names(program, len(passes.tape), by_row)
-        self.n_history = len(program.cells) + len(passes.tape) + len(program.log_probability)
+        self.n_history = len(program.cells) + len(self.names.reads) + len(passes.tape) + len(program.log_probability)
         self.text = emit(program, passes, by_row)
         self.key = sha256(f"{_VERSION}\n{self.text}".encode()).hexdigest()
 

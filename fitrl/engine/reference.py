@@ -66,26 +66,58 @@ def log_likelihood(
         else:
             fixed["parameter", name] = values[index]
 
-    zero = pt.zeros(rows.shape[1], dtype="float64")
+    n_sequences = rows.shape[1]
+    zero = pt.zeros(n_sequences, dtype="float64")
     emissions = tuple(program.log_probability)
-    n_columns, n_cells = len(by_trial), len(program.cells)
+    n_columns, n_cells, n_tables = len(by_trial), len(program.cells), len(program.tables)
+    n_state = n_cells + n_tables
 
     def step(*values):
         leaves = dict(zip(by_trial, values[:n_columns], strict=True))
-        state = values[n_columns : n_columns + n_cells]
-        leaves |= {("state", *cell): value for cell, value in zip(program.cells, state, strict=True)}
-        leaves |= dict(zip(fixed, values[n_columns + n_cells : -1], strict=True))
+        state = values[n_columns : n_columns + n_state]
+        leaves |= {("state", *cell): value for cell, value in zip(program.cells, state[:n_cells], strict=True)}
+        leaves |= dict(zip(fixed, values[n_columns + n_state : -1], strict=True))
+        tables = _read_tables(program, dict(zip(program.tables, state[n_cells:], strict=True)), leaves)
         roots = [*program.after, *program.log_probability.values()]
         # Adding the zeros gives constants, too, one value per sequence.
-        return [values[-1] + out for out in lower(roots, leaves)]
+        found = [values[-1] + out for out in lower(roots, leaves)]
+        return [*found[:n_cells], *_written_tables(program, tables, leaves, values[-1]), *found[n_cells:]]
 
     outputs = scan(
         step,
         sequences=list(by_trial.values()),
         # The first row of every sequence resets, so what the state holds before it does not matter.
-        outputs_info=[*[zero] * n_cells, *[None] * len(emissions)],
+        outputs_info=[
+            *[zero] * n_cells,
+            *[pt.zeros((table.n_cells, n_sequences), dtype="float64") for table in program.tables.values()],
+            *[None] * len(emissions),
+        ],
         non_sequences=[*fixed.values(), zero],
         return_updates=False,
         return_list=True,
     )
-    return {name: score.flatten()[place] for name, score in zip(emissions, outputs[n_cells:], strict=True)}
+    return {name: score.flatten()[place] for name, score in zip(emissions, outputs[n_state:], strict=True)}
+
+
+def _read_tables(program: Program, tables: dict[str, Any], leaves: dict[tuple, Any]) -> dict[str, Any]:
+    """Restart tables where the row resets, and add the cells that are read to the leaves."""
+    for name, table in program.tables.items():
+        tables[name] = pt.switch(leaves["column", "reset"], table.start, tables[name])
+        for k, index in enumerate(lower(table.reads, leaves)):
+            leaves["read", name, k] = tables[name][_cell(index, tables[name])]
+    return tables
+
+
+def _written_tables(program: Program, tables: dict[str, Any], leaves: dict[tuple, Any], zero: Any) -> list[Any]:
+    """Tables after the row's writes, in order."""
+    for name, table in program.tables.items():
+        for index, value in table.writes:
+            at, new = lower([index, value], leaves)
+            tables[name] = pt.set_subtensor(tables[name][_cell(at, tables[name])], zero + new)
+    return list(tables.values())
+
+
+def _cell(index: Any, table: Any) -> tuple[Any, Any]:
+    """One cell for every sequence."""
+    lanes = pt.arange(table.shape[1])
+    return pt.cast(index, "int64") + pt.zeros_like(lanes), lanes

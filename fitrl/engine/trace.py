@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fitrl.errors import ModelError
 from fitrl.language.blame import author_text, place_of
+from fitrl.language.indexed import LARGEST_UNROLLED, DeferredTable, IndexedTable, NeedsCells
 from fitrl.language.model import Model
 from fitrl.language.state import State, unknown
 from fitrl.language.symbols import Symbol, walk
 from fitrl.language.tables import Table
 from fitrl.language.trial import Given, play_row
+
+
+@dataclass(frozen=True)
+class TableField:
+    """A state field that is read and written by index (see `fitrl.language.indexed`).
+
+    Attributes
+    ----------
+    n_cells : int
+        Number of cells.
+    start : float
+        What every cell holds at the start.
+    reads : tuple
+        Index of each cell that a row reads before it writes: expressions in columns.
+    writes : tuple of (index, value)
+        Cells that a row writes, in order.
+    """
+
+    n_cells: int
+    start: float
+    reads: tuple[Any, ...]
+    writes: tuple[tuple[Any, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +61,8 @@ class Program:
         For each emission its log probability.
     recorded : dict
         For each recorded quantity its expression.
+    tables : dict of str to TableField
+        State fields that are kept as tables rather than cell by cell.
     """
 
     parameters: tuple[str, ...]
@@ -47,6 +72,7 @@ class Program:
     after: tuple[Any, ...]
     log_probability: dict[str, Any]
     recorded: dict[str, Any]
+    tables: dict[str, TableField] = field(default_factory=dict)
 
 
 class _Columns(Mapping[str, Any]):
@@ -77,6 +103,8 @@ class _Columns(Mapping[str, Any]):
 def trace(model: Model, task: Any) -> Program:
     """Trace one row of a model.
 
+    Large tables are kept as tables where the text allows it.
+
     Parameters
     ----------
     model : Model
@@ -94,10 +122,19 @@ def trace(model: Model, task: Any) -> Program:
         Names the line if the text does something that a graph cannot follow; also if a parameter has no
         effect on what is scored, or a column is used that the task does not know.
     """
+    unrolled: set[str] = set()
+    while True:
+        try:
+            return _trace(model, task, unrolled)
+        except NeedsCells as need:
+            unrolled.add(need.field)
+
+
+def _trace(model: Model, task: Any, unrolled: set[str]) -> Program:
     names = tuple(model.fitted(task))
     p = model.bind({name: Symbol("parameter", name) for name in names}, task)
     start = model.start_state(p, task)
-    cells, before = _state_symbols(start)
+    cells, before = _state_symbols(start, unrolled)
     columns = _Columns(model, task)
     with author_text(model):
         t, after = play_row(
@@ -109,20 +146,43 @@ def trace(model: Model, task: Any) -> Program:
             columns["mask_update"],
             lambda p, s, start: Given(model, task, p, s, start, columns),
         )
+    tables = {
+        name: _table_field(start.fields()[name], value)
+        for name, value in after.fields().items()
+        if isinstance(before.fields()[name], IndexedTable)
+    }
     program = Program(
         parameters=names,
         columns=tuple(columns.asked),
         cells=cells,
-        start=tuple(_cells(start)),
-        after=tuple(_cells(after)),
+        start=tuple(_cells(start, tables)),
+        after=tuple(_cells(after, tables)),
         log_probability=dict(t.log_probability),
         recorded=dict(t.latents),
+        tables=tables,
     )
     _check_parameters(model, program)
     return program
 
 
-def _state_symbols(start: State) -> tuple[tuple[tuple[str, int], ...], State]:
+def _table_field(start: Table, after: Any) -> TableField:
+    """Collect what a row does with an indexed field."""
+    if not isinstance(after, IndexedTable):
+        raise NeedsCells(after.field if isinstance(after, DeferredTable) else "")
+    return TableField(
+        n_cells=int(np.prod(start.shape)),
+        start=float(start.data.flat[0]),
+        reads=tuple(index for index, _ in after.reads.values()),
+        writes=after.writes,
+    )
+
+
+def _is_uniform(start: Table) -> bool:
+    """Whether every cell starts with the same number, so that a restart is a refill."""
+    return start.data.dtype != object and bool((start.data == start.data.flat[0]).all())
+
+
+def _state_symbols(start: State, unrolled: set[str]) -> tuple[tuple[tuple[str, int], ...], State]:
     cells: list[tuple[str, int]] = []
     fields: dict[str, Any] = {}
     for name, value in start.fields().items():
@@ -135,6 +195,10 @@ def _state_symbols(start: State) -> tuple[tuple[tuple[str, int], ...], State]:
             cells.append((name, 0))
             fields[name] = Symbol("state", name, 0)
             continue
+        large = int(np.prod(value.shape)) > LARGEST_UNROLLED
+        if large and name not in unrolled and _is_uniform(value):
+            fields[name] = IndexedTable(name, value.shape, {})
+            continue
         data = np.empty(value.shape, dtype=object)
         for position, index in enumerate(np.ndindex(value.shape)):
             cells.append((name, position))
@@ -143,8 +207,10 @@ def _state_symbols(start: State) -> tuple[tuple[tuple[str, int], ...], State]:
     return tuple(cells), State(**fields)
 
 
-def _cells(state: State) -> Iterator[Any]:
-    for value in state.fields().values():
+def _cells(state: State, tables: Mapping[str, TableField]) -> Iterator[Any]:
+    for name, value in state.fields().items():
+        if name in tables:
+            continue
         if isinstance(value, Table):
             yield from value.cells()
         else:
@@ -167,6 +233,9 @@ def _check_parameters(model: Model, program: Program) -> None:
             elif symbol.op == "state" and symbol.args not in live:
                 live.add(symbol.args)
                 new.extend(after[symbol.args])
+            elif symbol.op == "read" and symbol.args[:1] not in live:
+                live.add(symbol.args[:1])
+                new.extend(value for _, value in program.tables[symbol.args[0]].writes)
         roots = new
     idle = [name for name in program.parameters if name not in used]
     if not idle:

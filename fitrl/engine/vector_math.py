@@ -113,6 +113,19 @@ def expm1(x):
 
 
 @inline
+def _log_polynomial(z):
+    """Compute log((1 + s) / (1 - s)) / s - 2 from z = s * s up to 0.03."""
+    p = 1.479819860511658591e-01
+    p = p * z + 1.531383769920937332e-01
+    p = p * z + 1.818357216161805012e-01
+    p = p * z + 2.222219843214978396e-01
+    p = p * z + 2.857142874366239149e-01
+    p = p * z + 3.999999999940941908e-01
+    p = p * z + 6.666666666666735130e-01
+    return p * z
+
+
+@inline
 def log(x):
     """Natural logarithm; -inf at 0, nan below."""
     is_tiny = x < _TINY
@@ -123,16 +136,9 @@ def log(x):
     exponent = from_bits(k + _MAGIC_BITS) - _MAGIC - select(is_tiny, 54.0, 0.0)
     f = m - 1.0
     s = f / (2.0 + f)
-    z = s * s
-    p = 1.479819860511658591e-01
-    p = p * z + 1.531383769920937332e-01
-    p = p * z + 1.818357216161805012e-01
-    p = p * z + 2.222219843214978396e-01
-    p = p * z + 2.857142874366239149e-01
-    p = p * z + 3.999999999940941908e-01
-    p = p * z + 6.666666666666735130e-01
     half_square = 0.5 * f * f
-    value = exponent * _LN2_HIGH - ((half_square - (s * (half_square + p * z) + exponent * _LN2_LOW)) - f)
+    r = s * (half_square + _log_polynomial(s * s))
+    value = exponent * _LN2_HIGH - ((half_square - (r + exponent * _LN2_LOW)) - f)
     value = select(x == 0.0, -float("inf"), value)
     value = select(x == float("inf"), x, value)
     return select(x >= 0.0, value, float("nan"))
@@ -145,6 +151,18 @@ def log1p(x):
     value = log(u) + (x - (u - 1.0)) / u
     value = select(u == 0.0, -float("inf"), value)
     return select(x == float("inf"), x, value)
+
+
+@inline
+def log1p_unit(x):
+    """Logarithm of 1 + x for x between 0 and 1, such as exp(-|z|) of a softplus: one division, no special cases."""
+    is_large = x > 0.41421356237309503  # then 1 + x = 2 (1 + f)
+    f = select(is_large, 0.5 * x - 0.5, x)
+    k = select(is_large, 1.0, 0.0)
+    half_square = 0.5 * f * f
+    s = f / (2.0 + f)
+    r = s * (half_square + _log_polynomial(s * s))
+    return k * _LN2_HIGH - ((half_square - (r + k * _LN2_LOW)) - f)
 
 
 @inline

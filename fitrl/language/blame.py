@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from fitrl.errors import ModelError
+from fitrl.language.indexed import NeedsCells
 
 _HINTS = {
     "TypeError": "Use the functions of fitrl.language (exp, log, where, maximum, ...) on values of the trial.",
@@ -42,7 +43,7 @@ def author_text(model: Any) -> Iterator[None]:
     """
     try:
         yield
-    except _Blamed:
+    except (_Blamed, NeedsCells):
         raise
     except Exception as error:
         files = set().union(*[_files(type(part)) for part in (model, *model.traits)]) - {_LANGUAGE}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fitrl.errors import ModelError
+from fitrl.language.indexed import DeferredTable, choose_indexed
 from fitrl.language.symbols import Symbol
 from fitrl.language.tables import Table, table, where
 
@@ -38,7 +39,7 @@ class State:
         if name not in fields:
             raise ModelError(unknown("state field", name, fields))
         value = fields[name]
-        return Table(value.data, value.ndim, (self, name)) if isinstance(value, Table) else value
+        return value.homed((self, name)) if isinstance(value, Table) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._fields:
@@ -67,7 +68,13 @@ class State:
 def choose_state(condition: Any, if_true: State, if_false: State) -> State:
     """Field by field, the first state where the condition holds, else the second."""
     first, second = if_true.fields(), if_false.fields()
-    return State(**{name: where(condition, first[name], second[name]) for name in second})
+    return State(**{name: _choose(condition, first[name], second[name]) for name in second})
+
+
+def _choose(condition: Any, x: Any, y: Any) -> Any:
+    if isinstance(x, DeferredTable) or isinstance(y, DeferredTable):
+        return choose_indexed(condition, x, y)
+    return where(condition, x, y)
 
 
 def unknown(what: str, name: str, known: Any) -> str:
@@ -83,7 +90,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return table(value)
     if isinstance(value, Table):
-        return Table(value.data, value.ndim)
+        return value.homed(None)
     if isinstance(value, Symbol | int | float | np.ndarray | np.generic):
         return value
     raise ModelError(

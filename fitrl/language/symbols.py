@@ -13,7 +13,7 @@ from typing import Any
 from fitrl.errors import ModelError
 
 # Leaves: one argument each, their name (a state cell: field and index).
-LEAVES = ("parameter", "state", "column")
+LEAVES = ("parameter", "state", "read", "column")
 
 
 class Symbol:

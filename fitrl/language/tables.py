@@ -35,6 +35,7 @@ class Table:
     __array_ufunc__ = None
     __hash__ = None  # type: ignore[assignment]  # == compares cell by cell
     __slots__ = ("_home", "data", "ndim")
+    is_deferred = False  # whether arithmetic waits until a cell is read (see `fitrl.language.indexed`)
 
     def __init__(self, data: Any, ndim: int | None = None, home: tuple[Any, str] | None = None):
         self.data = np.asarray(data)
@@ -91,7 +92,7 @@ class Table:
                 "`s.q[a] = x`, or compute a new table."
             )
         state, name = self._home
-        if state._fields[name].data is not self.data:
+        if not state._fields[name].is_same(self):
             raise ModelError(
                 f"`{name}` was changed since this copy of it was taken; writing through the old copy would undo "
                 f"that change. Write to `s.{name}[...]` directly."
@@ -147,6 +148,18 @@ class Table:
                 new = where(condition, new, data[cell])
             data[cell] = new
         return Table(data, self.ndim)
+
+    def combined(self, function: Callable, values: Sequence[Any]) -> Table:
+        """Arithmetic that waits; only deferred tables do."""
+        raise ModelError("this table does not wait.")
+
+    def homed(self, home: tuple[Any, str] | None) -> Table:
+        """Return this table, tied to a field of a state (so that its cells can be assigned) or not."""
+        return Table(self.data, self.ndim, home)
+
+    def is_same(self, other: Table) -> bool:
+        """Whether the other table is this very value."""
+        return other.data is self.data
 
     # Reductions ---------------------------------------------------------------------------------
 
@@ -263,6 +276,9 @@ def _elementwise(function: Callable, *values: Any) -> Any:
     shapes = {t.shape for t in tables}
     if len(shapes) > 1:
         raise ModelError(f"tables of different shapes do not combine: {', '.join(map(str, sorted(shapes)))}.")
+    for t in tables:
+        if t.is_deferred:
+            return t.combined(function, values)
     if any(isinstance(v, Symbol) or (isinstance(v, Table) and v.data.dtype == object) for v in values):
         shape = shapes.pop()
         data = np.empty(shape, dtype=object)
