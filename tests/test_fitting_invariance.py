@@ -1,4 +1,4 @@
-"""What must not matter does not: row order, ids, order of subjects, missed trials; all through the compiled likelihood."""
+"""What must not matter does not: row order, ids, order of subjects, missed trials."""
 
 import numpy as np
 import pandas as pd
@@ -6,6 +6,7 @@ import pytest
 
 import fitrl
 from fitrl.fitting.laplace import laplace, subject_likelihood
+from fitrl.fitting.tables import group_table, subject_table
 from fitrl.hierarchy.plan import make_plan
 from fitrl.models import declare
 
@@ -125,8 +126,6 @@ def test_a_posterior_is_the_same_for_shuffled_and_renamed_subjects():
     for rows in (frame, other):
         found = fitrl.fit("q_learning", rows, random_seed=4, progressbar=False)
         assert found.verdict.converged, found.verdict.text()
-        from fitrl.fitting.tables import group_table, subject_table
-
         group = group_table(found.idata, found.spec.parameters, 1.0, "partial").rename(columns={"quantity": "subject"})
         subjects = subject_table(found.idata, found.spec.parameters, 1.0)
         subjects["subject"] = subjects["subject"].str.removeprefix("patient ")
