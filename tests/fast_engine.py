@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -152,21 +153,28 @@ class Interpreted:
         )
         names = ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "fabs")
         self.scope: dict[str, Any] = {name: getattr(np, name) for name in names}
-        self.scope |= {"np": np, "inf": np.inf, "nan": np.nan, "select": lambda c, x, y: x if c else y}
+        self.scope |= {
+            "log1p_unit": np.log1p,
+            "np": np,
+            "inf": np.inf,
+            "nan": np.nan,
+            "select": lambda c, x, y: x if c else y,
+        }
         exec(compile(self.likelihood.kernel.text, "<kernel>", "exec"), self.scope)
 
     def __call__(self, values, weights=None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Log probabilities of scored rows by emission, and gradients by parameter."""
-        arrays, names = self.likelihood.arrays, self.likelihood.kernel.names
-        inputs = [x for k in names.parameters for x in (np.asarray(values[k], float), arrays[f"index_{k}"])]
-        inputs += [arrays[f"trial_{k}"] for k in names.columns] + [arrays[f"place_{k}"] for k in names.emissions]
-        weights = weights or {k: np.ones(len(at)) for k, at in scored(self.program, self.rows).items()}
+        arrays, program = self.likelihood.arrays, self.program
+        inputs = [x for k in program.parameters for x in (np.asarray(values[k], float), arrays[f"index_{k}"])]
+        inputs += [arrays[f"trial_{k}"] for k in program.columns]
+        inputs += [arrays[f"place_{k}"] for k in program.log_probability]
+        weights = weights or {k: np.ones(len(at)) for k, at in scored(program, self.rows).items()}
         with np.errstate(all="ignore"):  # both branches of a selection are computed
             results = self.scope["gradient"](*inputs, arrays["sizes"], arrays["blocks"], *weights.values())
-        n = len(names.emissions)
-        return dict(zip(names.emissions, results[:n], strict=True)), dict(
-            zip(names.parameters, results[n:], strict=True)
-        )
+        results = results if isinstance(results, tuple) else (results,)
+        n = len(program.log_probability)
+        scores = dict(zip(program.log_probability, results[:n], strict=True))
+        return scores, dict(zip(program.parameters, results[n:], strict=True))
 
 
 def filtered(model, task, values, rows: Rows, shapes=None) -> dict[str, np.ndarray]:
@@ -181,44 +189,56 @@ def filtered(model, task, values, rows: Rows, shapes=None) -> dict[str, np.ndarr
 def slopes(model, task, values, rows: Rows, shapes=None, weights=None) -> dict[str, np.ndarray]:
     """Central differences of the traced trial in extended precision, all cells at once.
 
-    With 64 bits of mantissa, a step of 1e-6 of the distance to the nearest bound leaves some 6 digits at a learning rate
-    of 1e-6, where float64 would leave none. That the traced trial is the filter is tested elsewhere.
+    Steps are small for what is near a bound, or multiplied by a slope of 1e3, and large enough for 64 bits of mantissa;
+    float64 would leave nothing at a learning rate of 1e-6. That the traced trial is the filter is tested elsewhere.
     """
     program = trace(model, task)
+    if not program.parameters:
+        return {}
     where = located(program, rows, shapes or {})
     base = {k: np.asarray(values[k], dtype=np.longdouble) for k in program.parameters}
     cells = [(k, i) for k in base for i in range(len(base[k]))]
-    draws = {k: np.repeat(v[None, :], 2 * len(cells), axis=0) for k, v in base.items()}
-    steps = np.empty(len(cells), dtype=np.longdouble)
+    draws = {k: np.repeat(v[None, :], 4 * len(cells), axis=0) for k, v in base.items()}
+    steps = np.empty(len(cells))
     for c, (k, i) in enumerate(cells):
-        x = base[k][i]
-        room = min(x, 1 - x) if 0 < x < 1 else max(abs(x), np.longdouble(1e-3))
-        steps[c] = room * np.longdouble(1e-6)
-        draws[k][2 * c : 2 * c + 2, i] += [steps[c], -steps[c]]
+        x = float(base[k][i])
+        steps[c] = min(1e-4 * min(x, 1 - x), 5e-7) if 0 < x < 1 else 1e-4
+        draws[k][4 * c : 4 * c + 4, i] += np.array([1, -1, 2, -2]) * np.longdouble(steps[c])
     weight = {k: np.zeros(len(rows.sequence)) for k in program.log_probability}
     for k, at in scored(program, rows).items():
         weight[k][at] = 1.0 if weights is None else weights[k]
-    totals = _weighted_totals(program, rows, {k: where[k]._replace(values=v) for k, v in draws.items()}, weight)
-    found = ((totals[::2] - totals[1::2]) / (2 * steps)).astype(float)
+    given = {k: where[k]._replace(values=v) for k, v in draws.items()}
+    found = np.zeros(len(cells), dtype=np.longdouble)
+    for scores in _weighted_scores(program, rows, given, weight):
+        up, down, far_up, far_down = (scores[k::4] for k in range(4))
+        found += ((8 * (up - down) - (far_up - far_down)) / 12).sum(axis=1)
     ends = np.cumsum([len(v) for v in base.values()])[:-1]
-    return dict(zip(base, np.split(found, ends), strict=True))
+    return dict(zip(base, np.split((found / steps).astype(float), ends), strict=True))
 
 
-def _weighted_totals(program, rows: Rows, given: dict[str, Located], weight) -> np.ndarray:
-    """Sum of weighted log probabilities for every draw, in the precision of the values."""
+def _weighted_scores(program, rows: Rows, given: dict[str, Located], weight) -> Iterator[np.ndarray]:
+    """Weighted log probabilities trial by trial, shape (draw, sequence), in the precision of the values."""
     layout = lay_out(rows.sequence)
     n_draws = len(next(iter(given.values())).values)
-    state = [np.zeros((n_draws, layout.rows.shape[1]), dtype=np.longdouble)] * len(program.cells)
-    totals = np.zeros(n_draws, dtype=np.longdouble)
+    lanes = np.arange(layout.rows.shape[1])
+    state = [np.zeros((n_draws, len(lanes)), dtype=np.longdouble)] * len(program.cells)
+    tables = {k: np.zeros((t.n_cells, n_draws, len(lanes)), np.longdouble) for k, t in program.tables.items()}
     for at, filled in zip(layout.rows, layout.filled, strict=True):
         leaves = {("parameter", k): v.values[:, v.index[at] if v.by_row else v.index] for k, v in given.items()}
         for name in program.columns:
             column = rows.columns[name][at]
             leaves["column", name] = column.astype(np.longdouble) if column.dtype.kind == "f" else column
         leaves |= {("state", *cell): value for cell, value in zip(program.cells, state, strict=True)}
+        for name, table in program.tables.items():
+            tables[name] = np.where(leaves["column", "reset"], table.start, tables[name])
+            for k, index in enumerate(evaluate(table.reads, leaves)):
+                leaves["read", name, k] = tables[name][index, :, lanes].T
         results = evaluate([*program.after, *program.log_probability.values()], leaves)
+        for name, table in program.tables.items():
+            for write in table.writes:
+                index, value = evaluate(write, leaves)
+                tables[name][index, :, lanes] = np.broadcast_to(value, (n_draws, len(lanes))).T
         state = results[: len(program.cells)]
         for name, score in zip(program.log_probability, results[len(program.cells) :], strict=True):
             w = np.where(filled, weight[name][at], 0.0)
-            totals += np.where(w != 0, np.broadcast_to(score, (n_draws, len(at))) * w, 0.0).sum(axis=1)
-    return totals
+            yield np.where(w != 0, np.broadcast_to(score, (n_draws, len(at))) * w, 0.0)

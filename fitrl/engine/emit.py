@@ -49,8 +49,9 @@ _WRITE: dict[type, Callable[..., str]] = {
     ps.Sqrt: _call("sqrt"),
     ps.Abs: _call("fabs"),
     ps.Switch: _call("select"),
-    ps.Maximum: lambda x, y: f"select({x} >= {y}, {x}, {y})",
-    ps.Minimum: lambda x, y: f"select({x} <= {y}, {x}, {y})",
+    # Like NumPy's, these pass a nan on.
+    ps.Maximum: lambda x, y: f"select(({x} >= {y}) | ({x} != {x}), {x}, {y})",
+    ps.Minimum: lambda x, y: f"select(({x} <= {y}) | ({x} != {x}), {x}, {y})",
     ps.Sign: lambda x: f"select({x} > 0.0, 1.0, select({x} < 0.0, -1.0, 0.0))",
     ps.LT: _infix("<"),
     ps.LE: _infix("<="),
@@ -131,6 +132,8 @@ class _Writer:
         if isinstance(op, ps.Switch):
             condition = _truth(node.inputs[0], arguments[0])
             return f"select({condition}, {', '.join(map(_float, node.inputs[1:], arguments[1:]))})"
+        if isinstance(op, ps.Log1p) and _is_exp_of_minus_abs(node.inputs[0]):
+            return f"log1p_unit({arguments[0]})"
         write = _WRITE.get(type(op))
         if write is None:
             raise UnsupportedOperation(f"{type(op).__name__}")
@@ -140,6 +143,15 @@ class _Writer:
         if node.outputs[0].type.dtype == "bool":
             return f"({argument} != 0)"
         return _float(node.inputs[0], argument)
+
+
+def _is_exp_of_minus_abs(variable: Variable) -> bool:
+    """Whether this is ``exp(-|x|)``, which lies between 0 and 1."""
+    for wanted in (ps.Exp, ps.Neg, ps.Abs):
+        if variable.owner is None or not isinstance(operation(variable.owner), wanted):
+            return False
+        variable = variable.owner.inputs[0]
+    return True
 
 
 def _is_conversion(node: Apply) -> bool:

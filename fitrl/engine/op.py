@@ -7,6 +7,7 @@ with its gradient is one node, and the history of a block never leaves the cache
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -31,7 +32,10 @@ from fitrl.engine.derive import derive
 from fitrl.engine.emit import Names, emit
 from fitrl.engine.trace import Program
 
-_VERSION = "2"  # part of the cache key: raise it when the emitted source keeps its text but changes its meaning
+@cache
+def _arithmetic() -> str:
+    """Text of the arithmetic that kernels call: compiled into them, so part of what identifies them."""
+    return inspect.getsource(vector_math)
 
 
 class _NoAlias(CompilerBase):
@@ -65,7 +69,7 @@ class Kernel:
         self.names = Names(program, len(passes.tape), by_row)
         self.n_history = len(program.cells) + len(self.names.reads) + len(passes.tape) + len(program.log_probability)
         self.text = emit(program, passes, by_row)
-        self.key = sha256(f"{_VERSION}\n{self.text}".encode()).hexdigest()
+        self.key = sha256(f"{_arithmetic()}\n{self.text}".encode()).hexdigest()
 
     def compiled(self, function: str) -> Any:
         """``log_likelihood`` or ``gradient`` as a numba function."""
@@ -75,7 +79,7 @@ class Kernel:
 @cache
 def _compiled(text: str, key: str, function: str) -> Any:
     scope: dict[str, Any] = {"np": np, "inf": np.inf, "nan": np.nan}
-    scope |= {n: getattr(vector_math, n) for n in ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "fabs", "select")}
+    scope |= {n: getattr(vector_math, n) for n in vector_math.FUNCTIONS}
     compiled: dict[str, Any] = {}
     exec(compile(text, f"<fitrl kernel {key[:12]}>", "exec"), scope, compiled)
     for row in ("forward_row", "reverse_row"):

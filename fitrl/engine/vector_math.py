@@ -19,6 +19,9 @@ FASTMATH = {"contract"}  # fused multiply-add only: it never loses a nan, an inf
 
 inline: Callable = njit(inline="always", fastmath=FASTMATH, error_model="numpy")
 
+# What an emitted kernel may call.
+FUNCTIONS = ("exp", "expm1", "log", "log1p", "log1p_unit", "tanh", "sqrt", "fabs", "select")
+
 _MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the nearest whole number in the low bits
 _MAGIC_BITS = 0x4338000000000000
 _LOG2_E = 1.4426950408889634
