@@ -33,6 +33,11 @@ def list() -> list[str]:  # noqa: A001
 def path(name: str) -> Path:
     """Return the path of a data set's CSV file, for the command line or other programs.
 
+    Parameters
+    ----------
+    name : str
+        One of `list`.
+
     Raises
     ------
     DataError
@@ -43,6 +48,11 @@ def path(name: str) -> Path:
 
 def card(name: str) -> str:
     """Return the text of a data set's card: task, columns, how it was made.
+
+    Parameters
+    ----------
+    name : str
+        One of `list`.
 
     Raises
     ------
@@ -76,6 +86,11 @@ def load(name: str) -> Trials:
 
 def truth(name: str) -> pd.DataFrame:
     """Return the parameters that a data set was made with.
+
+    Parameters
+    ----------
+    name : str
+        One of `list`.
 
     Returns
     -------

@@ -360,3 +360,80 @@ def test_a_slip_of_a_label_is_not_an_option():
     with pytest.raises(DataError, match=r'line 9, column "choice": the label "rigth" \(1 time\) looks like a slip of'):
         read_trials(frame)
     assert read_trials(frame, codes={"choice": ["left", "right", "rigth"]}).task.n_options == 3
+
+
+@pytest.mark.parametrize(
+    ("codes", "missing", "scale"),
+    [((0, 1), "-1", "10"), ((-1, 1), "0", "10"), ((1, 2), "-1", "10"), ((1, 2), "99", "10")],
+)
+def test_the_rarer_code_stands_for_a_missed_response(codes, missing, scale):
+    """Of -1, 0 and 1 two readings are possible; and what stands beside a missed response is no outcome."""
+    choice = [str(codes[i % 2]) for i in range(30)]
+    choice[7] = choice[20] = missing
+    outcome = [99 if c == missing else 10 * (i % 3 == 0) for i, c in enumerate(choice)]
+    frame = pd.DataFrame({"subject": "a", "choice": choice, "outcome": outcome})
+    (coded,) = [p for p in failure(frame).problems if p.level == "error" and p.column == "choice"]
+    assert f'unknown code "{missing}"' in coded.message
+    assert coded.rows == (9, 22)
+    assert coded.remedy.startswith("Leave those cells blank")
+    errors = [p for p in failure(frame).problems if p.level == "error" and p.column == "outcome"]
+    assert len(errors) == 1
+    assert f"--outcome-scale {scale} " in errors[0].remedy
+    assert "99" not in errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("largest", "scale"), [(50, "50"), (25, "25"), (200, "200"), (87, "100"), (7, "10"), (100, "100")]
+)
+def test_the_scale_that_is_proposed(largest, scale):
+    frame = lab().assign(outcome=0)
+    frame.loc[0, "outcome"] = largest
+    assert f"--outcome-scale {scale} " in only(failure(frame)).remedy
+
+
+def test_a_name_with_a_blank_is_quoted_for_the_shell():
+    problem = only(failure(lab().rename(columns={"subject": "Subject ID"})))
+    assert '--column "subject=Subject ID" ' in problem.remedy
+
+
+def test_the_columns_found_are_listed_once():
+    message = str(failure(lab().rename(columns={"choice": "x1", "outcome": "x2"})))
+    assert message.count("The columns found are") == 1
+
+
+def test_what_was_chosen_is_proposed_before_the_key():
+    frame = lab().rename(columns={"choice": "chosen"})
+    frame.insert(0, "key", "f")
+    assert 'Is it "chosen"?' in only(failure(frame)).remedy
+
+
+@pytest.mark.parametrize(("name", "what"), [("visit", "session"), ("Run", "block")])
+def test_sessions_and_blocks_that_are_not_named(name, what):
+    frame = lab()
+    frame[name] = [1 + i % 2 for i in range(len(frame))]
+    (warning,) = [p for p in read_trials(frame, Bandit).problems if name in p.message]
+    assert warning.level == "warning"
+    assert f"--column {what}={name}" in warning.remedy
+    frame[name] = 1  # the same in all rows: nothing to name
+    assert not [p for p in read_trials(frame, Bandit).problems if name in p.message]
+
+
+def test_a_condition_is_not_taken_for_a_session_without_a_word():
+    frame = pd.concat([lab().assign(condition=word) for word in ("gain", "loss")], ignore_index=True)
+    remedy = only(failure(frame)).remedy
+    assert "--column session=condition" in remedy
+    assert "one condition at a time" in remedy
+
+
+def test_a_word_among_numbers_is_blank_first_and_an_option_second():
+    remedy = only(failure(lab().assign(choice=["1", "2", "1", "2", "miss", *["1"] * (len(lab()) - 5)]))).remedy
+    assert remedy.startswith("Leave those cells blank")
+    assert 'Only if "miss" is an option after all' in remedy
+
+
+def test_a_running_total_is_no_outcome():
+    """30 trials of a score that is summed up; the same outcomes one by one raise no suspicion."""
+    single = pd.DataFrame({"subject": "a", "choice": [1, 2] * 15, "outcome": [1, 1, 0] * 10})
+    total = single.assign(outcome=single["outcome"].cumsum())
+    said = [[p.message for p in read_trials(f, Bandit, outcome_scale=20).problems] for f in (single, total)]
+    assert [any("running total" in message for message in messages) for messages in said] == [False, True]

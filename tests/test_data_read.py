@@ -106,6 +106,15 @@ def test_quotes_blank_lines_and_spreadsheet_tails(tmp_path):
     assert trials.frame["line"].tolist() == [3, 4, 5, 6, 7, 8]
 
 
+def test_what_excel_adds_is_no_column(tmp_path):
+    plain = read_trials(write(tmp_path, CSV), Bandit)
+    tailed = "\n".join(f"{line},,," for line in CSV.splitlines()) + "\n,,,,,,\n"
+    assert read_trials(write(tmp_path, tailed), Bandit).original.columns.tolist() == plain.original.columns.tolist()
+    named = read_trials(write(tmp_path, "sep=;\n" + CSV.replace(",", ";")), Bandit)
+    assert named.data_hash == plain.data_hash
+    assert (named.frame["line"] == plain.frame["line"] + 1).all()
+
+
 def test_decimal_comma_is_understood_and_said(tmp_path):
     text = CSV.replace(",", ";").replace("right;1", "right;0,5")
     trials = read_trials(write(tmp_path, text), Bandit)

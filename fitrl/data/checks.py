@@ -111,6 +111,7 @@ def check_signal(frame: pd.DataFrame, task: Task, findings: Findings, names: Map
             user,
         )
         return
+    _running_total(frame, teaching, outcomes[0], findings, user)
     labels = frame["subject"].drop_duplicates().reset_index(drop=True)
     varied = pd.Series(False, index=labels.index)
     for name in outcomes:
@@ -130,6 +131,19 @@ def check_signal(frame: pd.DataFrame, task: Task, findings: Findings, names: Map
             f"{counted(len(flat), 'subject has', 'subjects have')} no learning signal, all outcomes are the "
             f"same: {listing(flat)}.",
             "Check these subjects' outcomes.",
+            (),
+            user,
+        )
+
+
+def _running_total(frame: pd.DataFrame, teaching: pd.Series, name: str, findings: Findings, user: str) -> None:
+    """Notice a score that is summed up: outcomes that rise and never fall, in every sequence of some length."""
+    shown = frame.loc[teaching & frame[f"{name}_given"], ["sequence", name]].groupby("sequence")[name]
+    long = shown.size() >= FEW_TRIALS
+    if long.any() and (shown.agg(lambda outcome: outcome.is_monotonic_increasing) & (shown.nunique() > 3))[long].all():
+        findings.warn(
+            "the outcomes rise from trial to trial and never fall: is this a running total?",
+            "What followed each single choice is needed: the differences from one trial to the next.",
             (),
             user,
         )

@@ -109,8 +109,9 @@ def _code_choices(
         together = [texts[name], *(texts[offer.name] for offer in offers if i == 0)]
         labels, codes = code_options(name, together, declared.get(name), n_payoffs if i == 0 else 0, findings)
         codings[name] = labels
-        given = texts[name].given
-        values[name] = np.where(given, np.maximum(codes[0], 0), 0)
+        # A response that is no option is an error already; its outcome is not judged as well.
+        given = codes[0] >= 0
+        values[name] = np.where(given, codes[0], 0)
         values[f"{name}_given"] = given
         if i == 0 and offers:
             _code_offers([texts[offer.name] for offer in offers], codes[1:], texts[name], codes[0], findings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,11 +23,13 @@ COMMON = (
 
 # Names under which the columns go in other files: good enough for a suggestion, not for a silent guess.
 _USUAL = {
-    "subject": ("subjectid", "pp", "ppt", "vp", "person", "pid", "worker", "user", "animal", "mouse", "rat"),
-    "trial": ("trialnumber", "trialno", "trialnr", "trialnum", "trialindex", "trialid", "t"),
-    "choice": ("response", "resp", "action", "decision", "chosen", "key", "button", "answer", "selected"),
-    "outcome": ("points", "win", "won", "payout", "gain", "money", "score", "result", "rew", "fb"),
-    "session": ("visit", "day", "sessionid"),
+    "subject": ("subjectid", "pp", "ppt", "vp", "proband", "person", "pid", "worker", "user", "animal", "mouse", "rat"),
+    "trial": ("trialnumber", "trialno", "trialnr", "trialnum", "trialindex", "trialid", "durchgang", "t"),
+    # What was chosen comes before the key that was pressed: sides are often swapped between trials.
+    "choice": ("chosen", "selected", "decision", "response", "resp", "action", "answer", "wahl", "key", "button"),
+    "outcome": ("points", "win", "won", "payout", "gain", "money", "score", "result", "rew", "fb", "gewinn"),
+    "session": ("visit", "day", "sessionid", "sess", "ses", "sitzung"),
+    "block": ("run", "blocknumber", "blocknr", "blockno", "blockid"),
     "stimulus": ("pair", "stim", "cue", "state", "context"),
 }
 
@@ -59,7 +62,9 @@ class Columns:
 
 def column_remedy(canonical: str, user: str) -> str:
     """How to name a column, on the command line and in Python."""
-    return f'Name it with --column {canonical}={user} (in Python columns={{"{canonical}": "{user}"}}).'
+    pair = f"{canonical}={user}"
+    shown = pair if re.fullmatch(r"[\w.=-]+", pair) else f'"{pair}"'  # a shell splits at blanks
+    return f'Name it with --column {shown} (in Python columns={{"{canonical}": "{user}"}}).'
 
 
 def known_columns(task_columns: Iterable[Column]) -> tuple[Column, ...]:
@@ -117,10 +122,8 @@ def match_columns(
         elif column.required and column.name not in (given or {}):
             missing.append(column)
     unused = [name for name in free if name not in chosen.values()]
-    for column in missing:
-        _missing(column, unused, names, findings)
-    if "trial" not in found and "trial" not in (given or {}):
-        _unnamed_trial(unused, findings)
+    for i, column in enumerate(missing):
+        _missing(column, unused, names if i == 0 else (), findings)
     return Columns(tuple(found.values()), {name: chosen[name] for name in found}, hbayesdm, gain_loss)
 
 
@@ -204,35 +207,53 @@ def _numbered(column: Column, chosen: dict[str, str], free: list[str], findings:
     return found
 
 
-def _likely(column: Column, unused: Sequence[str], parts: bool = True) -> str:
-    """Guess which unused column may well be `column`; `parts`: also one that contains the name."""
-    spellings = [column.name, *column.aliases, *_USUAL.get(column.name, ())]
-    folds = {folded(spelling) for spelling in spellings}
-    for name in unused:
-        if folded(name) in folds:
-            return name
-    for spelling in [column.name, *column.aliases]:
+def _likely(column: Column, unused: Sequence[str], loose: bool = True) -> str:
+    """Guess which unused column may well be `column`; `loose`: also one whose name is only similar."""
+    by_fold = {folded(name): name for name in unused}
+    for spelling in (column.name, *column.aliases, *_USUAL.get(column.name, ())):
+        if folded(spelling) in by_fold:
+            return by_fold[folded(spelling)]
+    if not loose:
+        return ""
+    for spelling in (column.name, *column.aliases):
         if likely := nearest(spelling, unused):
             return likely
-    return next((name for name in unused if parts and folded(column.name) in folded(name)), "")
+    return next((name for name in unused if folded(column.name) in folded(name)), "")
 
 
 def _missing(column: Column, unused: Sequence[str], names: Sequence[str], findings: Findings) -> None:
     likely = _likely(column, unused)
     hint = f'Is it "{likely}"? ' if likely else ""
+    found = f" The columns found are {listing(names, 20, quote=True)}." if names else ""
     findings.error(
-        f"the {column.name} column is missing ({column.description}). "
-        f"The columns found are {listing(names, 20, quote=True)}.",
+        f"the {column.name} column is missing ({column.description}).{found}",
         hint + column_remedy(column.name, likely or "NAME"),
     )
 
 
-def _unnamed_trial(unused: Sequence[str], findings: Findings) -> None:
-    """Warn when rows are taken in file order although a column looks like a trial number."""
-    likely = _likely(next(column for column in COMMON if column.name == "trial"), unused, parts=False)
-    if likely:
-        findings.warn(
-            f'no trial column is named, so the rows are taken to stand in the order of time; "{likely}" '
-            "looks like trial numbers.",
-            column_remedy("trial", likely),
-        )
+def warn_unnamed(columns: Columns, unused: Sequence[str], findings: Findings) -> None:
+    """Warn about columns that look like the session, the block or the trial number and are not named as such.
+
+    Parameters
+    ----------
+    columns : Columns
+        What was found.
+    unused : sequence of str
+        The user's other columns, as far as they vary.
+    findings : Findings
+        Receives one warning per column that is neither found nor ruled out.
+    """
+    without = {
+        "session": ("session", "learned values carry over from one to the next"),
+        "block": ("block", "learned values carry over from one to the next"),
+        "trial": ("trial number", "the rows are taken to stand in the order of time"),
+    }
+    for column in COMMON:
+        if column.name not in without or column.name in columns.names:
+            continue
+        if likely := _likely(column, unused, loose=False):
+            what, consequence = without[column.name]
+            findings.warn(
+                f'"{likely}" looks like the {what} and is not used: {consequence}.',
+                column_remedy(column.name, likely),
+            )

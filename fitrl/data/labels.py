@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -171,8 +171,7 @@ def _numeric_options(
                 column,
                 [value for value in column.values if plain(value) in others],
                 lambda value: f'"{value}" is no option; the others are numbers ({listing(sorted(numerals))})',
-                "Leave it blank (or NA) if the response is missing, or declare all options: "
-                f"{codes_remedy(name, sorted(used))}.",
+                _blank_or_declare(name, sorted(others), sorted(used)),
                 findings,
             )
         return tuple(sorted(numerals))
@@ -184,8 +183,7 @@ def _numeric_options(
                 numbers = set(range(first, first + n_payoffs))
             _rare_zero(columns[0], numbers, findings)
             return tuple(str(number) for number in sorted(numbers))
-        _irregular(name, columns, numbers, n_payoffs, findings)
-        return tuple(str(number) for number in sorted(numbers))
+        return _irregular(name, columns, numbers, n_payoffs, findings)
     ordered = sorted(numerals, key=lambda label: float(label))
     findings.error(
         f"the codes {listing(ordered)} are not whole numbers.",
@@ -196,14 +194,23 @@ def _numeric_options(
     return tuple(ordered)
 
 
-def _irregular(name: str, columns: Sequence[Texts], numbers: set[int], n_payoffs: int, findings: Findings) -> None:
-    """Say which of the codes are odd, and whether one looks like the code of a missing response."""
-    suspects = [
-        number
-        for number in sorted(numbers, key=lambda n: (n not in _MISSING_NUMBERS, abs(n)))
-        if len(numbers) > 2 and _is_regular(numbers - {number}, n_payoffs)
-    ]
-    likely = [number for number in suspects if number in _MISSING_NUMBERS] or suspects
+def _blank_or_declare(name: str, odd: Sequence[object], labels: Sequence[object]) -> str:
+    """Say what to do about codes that are probably no options: blank cells first, a declaration second."""
+    are = "are options after all" if len(odd) > 1 else "is an option after all"
+    return f"Leave those cells blank (or NA). Only if {listing(odd, quote=True)} {are}: {codes_remedy(name, labels)}."
+
+
+def _irregular(
+    name: str, columns: Sequence[Texts], numbers: set[int], n_payoffs: int, findings: Findings
+) -> tuple[str, ...]:
+    """Say which of the codes are odd, and whether one looks like the code of a missing response.
+
+    Returns the labels without that code, so that its rows count as missed in the checks that follow.
+    """
+    counts = {n: sum(len(rows) for column in columns for rows in _rows_of(column, n)) for n in numbers}
+    suspects = [n for n in numbers if len(numbers) > 2 and _is_regular(numbers - {n}, n_payoffs)]
+    # Of -1, 0 and 1 either -1 or 0 may stand for a missed response: the rarer one does.
+    likely = sorted(suspects, key=lambda n: (n not in _MISSING_NUMBERS, counts[n], n))
     ordered = sorted(numbers)
     expected = "0 to K-1, 1 to K, or -1 and 1"
     if n_payoffs:
@@ -216,7 +223,7 @@ def _irregular(name: str, columns: Sequence[Texts], numbers: set[int], n_payoffs
             (),
             columns[0].name,
         )
-        return
+        return tuple(str(number) for number in ordered)
     for column in columns:
         bad = [value for value in column.values if plain(value) == str(likely[0])]
         report_values(
@@ -226,9 +233,15 @@ def _irregular(name: str, columns: Sequence[Texts], numbers: set[int], n_payoffs
                 f'unknown code "{value}": the codes are {listing(ordered)}; {expected} was expected, '
                 f"and {value} looks like a code for a missing response"
             ),
-            f"Leave those cells blank (or NA), or {declare}.",
+            _blank_or_declare(name, likely[:1], ordered),
             findings,
         )
+    return tuple(str(number) for number in ordered if number != likely[0])
+
+
+def _rows_of(column: Texts, number: int) -> list[np.ndarray]:
+    """Rows of a column with a whole number, one array per spelling."""
+    return [column.rows_of(value) for value in column.values if plain(value) == str(number)]
 
 
 def _rare_zero(choice: Texts, numbers: set[int], findings: Findings) -> None:
@@ -255,8 +268,7 @@ def _word_options(name: str, columns: Sequence[Texts], used: set[str], findings:
             column,
             [value for value in column.values if value in gaps],
             lambda value: f'"{value}" looks like a missing response and would count as an option',
-            "Leave those cells blank (or NA), or declare the options: "
-            f"{codes_remedy(name, [label for label in labels if label not in gaps])}.",
+            _blank_or_declare(name, sorted(gaps), labels),
             findings,
         )
     _look_alikes(columns, labels, findings)

@@ -75,7 +75,8 @@ def to_numbers(texts: Texts, what: str, findings: Findings) -> tuple[np.ndarray,
         texts,
         strange,
         lambda value: f'{what} "{value}" is not a number',
-        "Write a number with a decimal point, or leave the cell blank (or NA) if it is missing.",
+        "Write a number with a decimal point and without a unit (1 and 0 for yes and no), or leave the cell blank "
+        "(or NA) if it is missing.",
         findings,
     )
     report_values(
@@ -171,15 +172,21 @@ def scale_outcomes(values: np.ndarray, name: str, scale: float, raw: bool, findi
     beyond = np.flatnonzero(np.abs(scaled) > 1 + 1e-9)
     if len(beyond) and not raw:
         largest = float(np.nanmax(np.abs(values)))
-        power = 10.0 ** math.ceil(math.log10(largest) - 1e-12)
+        likely = _round_scale(largest)
         findings.error(
             f"{counted(len(beyond), 'outcome lies', 'outcomes lie')} beyond the scale of {scale:g}: "
             f"the values go from {np.nanmin(values):g} to {np.nanmax(values):g}; "
             f"{-scale:g} to {scale:g} was expected.",
-            f"Give the largest possible outcome of the task, for example --outcome-scale {power:g} "
-            f"(in Python outcome_scale={power:g}): outcomes are divided by it. "
+            f"Give the largest possible outcome of the task, for example --outcome-scale {likely:g} "
+            f"(in Python outcome_scale={likely:g}): outcomes are divided by it. "
             f"If single values stand out, check these rows.",
             beyond,
             name,
         )
     return np.nan_to_num(scaled, nan=0.0)
+
+
+def _round_scale(largest: float) -> float:
+    """Suggest a scale: the largest outcome where it is round (25, 50, 200), else the next power of ten."""
+    power = 10.0 ** math.ceil(math.log10(largest) - 1e-12)
+    return largest if any(math.isclose(largest, share * power) for share in (0.2, 0.25, 0.5)) else power

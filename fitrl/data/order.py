@@ -233,7 +233,10 @@ def _duplicates(
     if splitting:
         name = min(splitting)[1]
         level = "block" if any(word in folded(name) for word in ("block", "run")) else "session"
-        remedy = f'The column "{name}" tells them apart; is it the {level}? {column_remedy(level, name)}'
+        remedy = (
+            f'The column "{name}" tells them apart. Is it the {level}? {column_remedy(level, name)} '
+            "Is it a condition? Number the trials through in the order of time, or fit one condition at a time."
+        )
     else:
         remedy = (
             "Remove the copies. If trial numbers start again in every session or block, name that column: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass
 from os import PathLike
@@ -124,7 +125,7 @@ def read_table(source: str | PathLike[str] | pd.DataFrame) -> Table:
     path = Path(source)
     text = _decode(path)
     separator, rows, lines = _split(text, path.name)
-    header = _header(rows[0], path.name)
+    header = _header(_named(rows), path.name)
     body, body_lines = _body(rows[1:], lines[1:], header, separator, path.name)
     columns = [np.array(cells, dtype=object) for cells in zip(*body, strict=True)]
     original = pd.DataFrame(dict(zip(header, columns, strict=True)), dtype=object)
@@ -163,18 +164,20 @@ def _decode(path: Path) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        start = max(error.start - 15, raw.rfind(b"\n", 0, error.start) + 1)
-        around = raw[start : error.start + 10].decode("latin-1").splitlines()[0]
+        before = raw[: error.start].decode("utf-8-sig").splitlines() or [""]
+        # What a Western Windows would make of it: readable in most cases, and never a control character.
+        after = raw[error.start : error.start + 10].decode("cp1252", "replace").splitlines()
         problem = Problem(
             "error",
-            f'the file is not encoded as UTF-8: byte {raw[error.start]:#04x} in "{around}".',
-            'Save it as "CSV UTF-8".',
-            (line,),
+            f'the file is not encoded as UTF-8: byte {raw[error.start]:#04x} in "{before[-1][-15:]}{after[0]}".',
+            'Save it as "CSV UTF-8" (a type of file in Excel\'s "Save as").',
+            (len(before),),
         )
         raise DataError([problem], path.name) from None
     if "\x00" in text:
         raise DataError("this is not a text file. Save the data as CSV UTF-8.", path.name)
+    # Excel names the separator in a line of its own, "sep=;"; left blank, it keeps the lines counted right.
+    text = re.sub(r"\Asep=.(?=[\r\n])", "", text)
     if not text.strip():
         raise DataError("the file is empty. A header and one row per trial were expected.", path.name)
     return text
@@ -214,6 +217,15 @@ def _split(text: str, source: str) -> tuple[str, list[list[str]], list[int]]:
         message = "a quotation mark is opened and not closed in this line."
         raise DataError([Problem("error", message, "Close or remove it.", (before + 1,))], source) from None
     return separator, rows, lines
+
+
+def _named(rows: list[list[str]]) -> list[str]:
+    """Return the header without the nameless, empty columns that spreadsheets leave at the end."""
+    names = rows[0]
+    n = len(names)
+    while n and not names[n - 1].strip() and not any(cell.strip() for row in rows[1:] for cell in row[n - 1 :]):
+        n -= 1
+    return names[:n]
 
 
 def _header(names: list[str], source: str) -> list[str]:

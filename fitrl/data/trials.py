@@ -15,7 +15,7 @@ import pandas as pd
 
 from fitrl.data.checks import check_gaps, check_responses, check_signal
 from fitrl.data.coding import code_columns
-from fitrl.data.columns import COMMON, Columns, match_columns
+from fitrl.data.columns import COMMON, Columns, match_columns, warn_unnamed
 from fitrl.data.findings import Findings
 from fitrl.data.labels import declared_codes
 from fitrl.data.numbers import check_scale
@@ -245,6 +245,8 @@ def _order(table: Table, found: Columns, rule: str, n: int, findings: Findings) 
         free = [name for name in table.names if name not in found.names.values()]
         return {name: table.texts(name).codes for name in free}
 
+    varying = [name for name, codes in unused().items() if np.ptp(codes) > 0]
+    warn_unnamed(found, varying, findings)
     order = put_in_order(texts, n, rule, unused, findings)
     if not np.array_equal(order.rows, np.arange(n)):
         keys = [name for name in keys if name in texts]

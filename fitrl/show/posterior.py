@@ -21,6 +21,7 @@ from fitrl.fitting.tables import population_draws, unit_factor
 from fitrl.hierarchy.links import link_of
 from fitrl.language.parameters import Prior
 from fitrl.show import style
+from fitrl.show.summary import rounded
 
 # Ids of the subjects are written below the axis up to this number; more would overlap.
 _MOST_IDS = 20
@@ -235,9 +236,8 @@ def _window(parameter, values: np.ndarray, scale: float) -> np.ndarray:
 
 def _interval_text(mean: float, low: float, high: float) -> str:
     """Return "0.31 [0.25, 0.38]" with two significant digits of the interval's width."""
-    width = high - low
-    digits = 2 if not width > 0 else int(np.clip(1 - np.floor(np.log10(width)), 0, 6))
-    return f"{mean:.{digits}f}  [{low:.{digits}f}, {high:.{digits}f}]"
+    middle, lower, upper = rounded([mean, low, high], high - low)
+    return f"{middle}  [{lower}, {upper}]"
 
 
 def _scored_trials(frame: pd.DataFrame) -> np.ndarray:

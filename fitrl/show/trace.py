@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import arviz_stats as az
 import numpy as np
 import scipy.stats
 import xarray as xr
@@ -12,11 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from fitrl.errors import FitError
+from fitrl.fitting.diagnostics import diagnostics
+from fitrl.fitting.verdict import R_HAT
 from fitrl.show import style
 from fitrl.show.posterior import fitted_parameters
 
 _RANK_BINS = 20
-_R_HAT_LIMIT = 1.01
 
 
 def plot_trace(fit, *, ax=None, **figure_kwargs) -> tuple[Figure, np.ndarray]:
@@ -97,15 +97,7 @@ def _traced(fit, parameter) -> list[tuple[str, np.ndarray, float]]:
 
 def _r_hat(draws: xr.DataArray) -> np.ndarray:
     """Return rank R-hat; NaN where it does not exist (one chain, or draws that never move)."""
-    moving = (draws.max(["chain", "draw"]) > draws.min(["chain", "draw"])).to_numpy()
-    if draws.sizes["chain"] < 2 or not moving.any():
-        return np.full(moving.shape, np.nan)
-    # Draws that never move are left to no diagnostic: it would divide zero by zero.
-    values = az.rhat(draws.to_dataset(name="x"))["x"].to_numpy() if moving.all() else None
-    if values is None:
-        values = np.full(moving.shape, np.nan)
-        values[moving] = az.rhat(draws[..., moving].to_dataset(name="x"))["x"].to_numpy()
-    return values
+    return diagnostics(draws.to_dataset(name="x"))["r_hat"]["x"].to_numpy()
 
 
 def _chain_colour(chain: int):
@@ -117,7 +109,7 @@ def _trace_panel(ax: Axes, title: str, draws: np.ndarray, r_hat: float) -> None:
         ax.plot(values, color=_chain_colour(chain), lw=0.5, alpha=0.75)
     ax.margins(x=0)
     ax.yaxis.set_major_locator(MaxNLocator(3))
-    mixed = r_hat <= _R_HAT_LIMIT
+    mixed = r_hat <= R_HAT
     text = f"R-hat {r_hat:.3f}" if np.isfinite(r_hat) else "R-hat unknown"
     ax.set_title(f"{title}: {text}", fontsize=10, color=style.BLACK if mixed else style.ALARM)
 
