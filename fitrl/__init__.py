@@ -18,6 +18,7 @@ _WHERE = {
     "load": "fitrl.fitting.store",
     "save": "fitrl.fitting.store",
     "latents": "fitrl.fitting.predict",
+    "derived": "fitrl.fitting.derived",
     "simulate": "fitrl.fitting.simulate",
     "summary": "fitrl.show.summary",
     "plot_group": "fitrl.show.figures",

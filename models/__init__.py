@@ -19,6 +19,10 @@ from fitrl.language.traits import TRAITS
 # name -> (module, class); one line per model, so that listing names imports nothing else.
 CATALOGUE = {
     "q_learning": ("value", "QLearning"),
+    "two_step_split": ("two_step", "TwoStepSplit"),
+    "two_step_daw": ("two_step", "TwoStepDaw"),
+    "two_step_kool": ("two_step", "TwoStepKoolModel"),
+    "two_step_hbayesdm": ("two_step", "TwoStepHBayesDM"),
     "random": ("baselines", "RandomChoice"),
     "biased_coin": ("baselines", "BiasedCoin"),
     "wsls": ("baselines", "WinStayLoseShift"),

@@ -117,7 +117,7 @@ def test_one_step_staying_is_judged_by_the_observed_past(bandit, monkeypatch):
     frame = bandit.trials.frame
     data = report.Behaviour(bandit)
     same = np.tile(frame["choice"].to_numpy(), (3, 1))
-    data.__dict__["predictions"] = report.Predictions(same, None, "no payoffs here")
+    data.__dict__["predictions"] = report.Predictions({"choice": same}, None, "no payoffs here")
     seen = {}
     monkeypatch.setattr(report.behaviour, "plot_stay", lambda observed, **kw: seen.update(kw, observed=observed))
     report.plot_stay(data)

@@ -17,11 +17,26 @@ pytestmark = [
 ]
 
 CASES = {
-    "bandit2arm_delta": ("hbayesdm_bandit2arm.txt", (), {"A": "alpha", "tau": "beta"}),
+    "bandit2arm_delta": ("q_learning", "hbayesdm_bandit2arm.txt", (), {"A": "alpha", "tau": "beta"}),
     "prl_rp": (
+        "q_learning",
         "hbayesdm_prl.txt",
         [("dual_alpha", {"by": "outcome"})],
         {"Apun": "alpha_pun", "Arew": "alpha_rew", "beta": "beta"},
+    ),
+    "ts_par7": (
+        "two_step_hbayesdm",
+        "hbayesdm_ts.txt",
+        (),
+        {
+            "a1": "alpha_1",
+            "beta1": "beta_1",
+            "a2": "alpha_2",
+            "beta2": "beta_2",
+            "pi": "kappa",
+            "w": "w_mb",
+            "lambda": "lam",
+        },
     ),
 }
 
@@ -48,9 +63,9 @@ def ours(fit, names):
 
 @pytest.mark.parametrize("program", CASES)
 def test_posterior_agrees_with_stan(program):
-    file, traits, names = CASES[program]
+    model, file, traits, names = CASES[program]
     fit = fitrl.fit(
-        "q_learning",
+        model,
         SHARED / "data" / file,
         traits=traits,
         priors="hbayesdm",

@@ -196,13 +196,14 @@ def simulate(
     subjects: Annotated[int, typer.Option(metavar="N", min=1, help="Number of agents.")] = 20,
     trials: Annotated[int, typer.Option(metavar="N", min=1, help="Trials of each.")] = 100,
     environment: Annotated[
-        Literal["fixed", "reversing", "drifting", "pairs"], typer.Option(help="How payoffs come about.")
-    ] = "fixed",
+        Literal["fixed", "reversing", "drifting", "pairs"] | None,
+        typer.Option(help="How payoffs come about; by default fixed for bandits, drifting for two-step tasks."),
+    ] = None,
     options: Annotated[int | None, typer.Option(min=2, metavar="N", help="Number of options.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="One seed gives one data set.")] = None,
     truth: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="The parameters behind the data.")] = None,
 ) -> None:
-    """Let synthetic agents with known parameters play a bandit."""
+    """Let synthetic agents with known parameters play the task of their model."""
     with reported():
         traits = parse.traits(with_ or [])
         settings = parse.values(set_ or [], "--set", "--set q0=0")

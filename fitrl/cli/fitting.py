@@ -22,6 +22,7 @@ _SUBJECTS_SHOWN = 5
 FILES = {
     "group.csv": "population: location, scale, median, mean, with diagnostics",
     "subjects.csv": "every subject's parameters, with intervals and diagnostics",
+    "derived.csv": "what follows from the parameters, such as a weight from two slopes",
     "latents.csv": "trial by trial: values, prediction errors, choice probability",
     "verdict.json": "every convergence check with its limit",
     "figures": "posterior, subjects, traces, behaviour against predictions",
@@ -87,12 +88,17 @@ def write_results(fit: Fit, out: Path) -> None:
     FitError
         If the folder cannot be written.
     """
+    from fitrl.fitting.derived import derived
     from fitrl.fitting.predict import latents
     from fitrl.fitting.store import staged
     from fitrl.show.report import write_figures
 
     with staged(out) as stage:
         fit.save(stage)
+        if fit.plan.model.derived():
+            derived(fit).to_csv(stage / "derived.csv", index=False)
+        else:
+            (out / "derived.csv").unlink(missing_ok=True)  # of an earlier fit
         latents(fit).to_csv(stage / "latents.csv", index=False)
         write_figures(fit, stage / "figures")
 
@@ -109,7 +115,8 @@ def _where(out: Path) -> Table:
             names = sorted(path.stem for path in (out / "figures").glob("*.png"))
             grid.add_row(Text("  figures/"), Text(", ".join(names) or "none"))
             continue
-        grid.add_row(Text(f"  {name}"), Text(what))
+        if (out / name).exists():
+            grid.add_row(Text(f"  {name}"), Text(what))
     return grid
 
 

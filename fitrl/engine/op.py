@@ -32,6 +32,7 @@ from fitrl.engine.derive import derive
 from fitrl.engine.emit import Names, emit
 from fitrl.engine.trace import Program
 
+
 @cache
 def _arithmetic() -> str:
     """Text of the arithmetic that kernels call: compiled into them, so part of what identifies them."""

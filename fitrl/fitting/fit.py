@@ -290,11 +290,10 @@ def _label_observations(idata: xr.DataTree, trials: Trials) -> None:
         if group not in idata.children:
             continue
         data = idata[group].to_dataset()
-        for dim in ("obs", "row"):
-            if dim not in data.dims:
-                continue
+        for dim in [str(d) for d in data.dims if d in ("obs", "row") or str(d).startswith("obs_")]:
             rows = trials.frame.iloc[np.asarray(data[dim])]
-            names = {f"{dim}_{c}" if dim == "row" else c: (dim, _array(rows[c])) for c in labels}
+            # With several emissions each has rows of its own, and so labels of its own.
+            names = {c if dim == "obs" else f"{dim}_{c}": (dim, _array(rows[c])) for c in labels}
             data = data.assign_coords(names)
         idata[group] = xr.DataTree(data)
 

@@ -153,15 +153,15 @@ class Predictions:
 
     Attributes
     ----------
-    one_step : ndarray of int, shape (draw, row)
-        Each choice drawn given the history that was observed.
+    one_step : dict of str to ndarray of int, shape (draw, row)
+        Each choice of the trial, drawn given everything that was observed before it.
     free : Played or None
         Agents who play the recorded trials by themselves.
     why_not : str
         Why there is no free run; empty if there is one.
     """
 
-    one_step: np.ndarray
+    one_step: dict[str, np.ndarray]
     free: Played | None
     why_not: str
 
@@ -195,10 +195,11 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
     rng = np.random.default_rng(random_seed)
     columns = trial_columns(fit.plan.model, fit.trials)
     layout = lay_out(columns["sequence"])
-    if fit.trials.task.choices() != ("choice",):
-        raise FitError("predictions are made for tasks with one choice per trial, named `choice`.")
+    if not fit.trials.task.choices():
+        raise FitError(f"the task {type(fit.trials.task).__name__} has no choices to predict.")
     blocks = _blocks(posterior_values(fit, draws), layout)
-    one_step = np.concatenate([_one_step(fit, block, columns, layout, rng) for block in blocks])
+    drawn = [_one_step(fit, block, columns, layout, rng) for block in blocks]
+    one_step = {name: np.concatenate([d[name] for d in drawn]) for name in drawn[0]}
     played: list[dict[str, np.ndarray]] = []
     for block in blocks:
         result = _free_run(fit, block, columns, layout, rng)
@@ -211,18 +212,19 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
 
 def _one_step(
     fit: Fit, block: dict[str, Located], columns: dict[str, np.ndarray], layout: Layout, rng: np.random.Generator
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
     n_draws, n_sequences = _n_draws(block), layout.rows.shape[1]
-    result = np.zeros((n_draws, len(layout.place)), dtype=np.int64)
+    result = {name: np.zeros((n_draws, len(layout.place)), dtype=np.int64) for name in fit.trials.task.choices()}
     for rows, places, t in filter_rows(fit.plan.model, fit.trials.task, block, columns, layout):
-        cells = [spread(c, n_sequences, block)[:, places] for c in exp(t.probabilities["choice"]).cells()]
-        cumulative = np.cumsum(cells, axis=0)
-        at = (rng.random((n_draws, len(places))) * cumulative[-1] >= cumulative).sum(axis=0)
-        offers = t.offers["choice"]
-        if offers is not None:
-            on_offer = np.stack([spread(c, n_sequences, block)[:, places] for c in offers.cells()])
-            at = np.take_along_axis(on_offer, at[None], axis=0)[0]
-        result[:, rows] = at
+        for name, log_probabilities in t.probabilities.items():
+            cells = [spread(c, n_sequences, block)[:, places] for c in exp(log_probabilities).cells()]
+            cumulative = np.cumsum(cells, axis=0)
+            at = (rng.random((n_draws, len(places))) * cumulative[-1] >= cumulative).sum(axis=0)
+            offers = t.offers[name]
+            if offers is not None:
+                on_offer = np.stack([spread(c, n_sequences, block)[:, places] for c in offers.cells()])
+                at = np.take_along_axis(on_offer, at[None], axis=0)[0]
+            result[name][:, rows] = at
     return result
 
 

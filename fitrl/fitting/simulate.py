@@ -19,7 +19,6 @@ from fitrl.language.model import Model
 from fitrl.language.parameters import Parameter
 from fitrl.language.state import unknown
 from fitrl.models import declare
-from fitrl.tasks.environments import ENVIRONMENTS, BanditWorld, Drifting, play_bandit
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,13 @@ def simulate(
     trials: int = 100,
     traits: Iterable[Any] = (),
     options: Mapping[str, Any] | None = None,
-    environment: Any = "fixed",
+    environment: Any = None,
     n_options: int | None = None,
     outcome_range: tuple[float, float] = (0.0, 1.0),
     parameters: pd.DataFrame | Mapping[str, Any] | None = None,
     random_seed: Any = None,
 ) -> Simulation:
-    """Let synthetic agents play a bandit.
+    """Let synthetic agents play the task of their model.
 
     Parameters
     ----------
@@ -69,8 +68,10 @@ def simulate(
         Number of agents, and of trials each.
     traits, options
         As in `fitrl.fit`.
-    environment : {"fixed", "reversing", "drifting", "pairs"} or an environment
-        How payoffs come about; see `fitrl.tasks.environments`.
+    environment : str, environment or World, optional
+        How payoffs come about. Bandits: "fixed" (the default), "reversing", "drifting", "pairs" or an object of
+        `fitrl.tasks.environments`; two-step tasks: "drifting" (the default) or "fixed". For a task of your own, a
+        `fitrl.tasks.World` of this size.
     n_options : int, optional
         Number of options where the environment is given by name: payoffs spread from 0.7 to 0.3 (0.8 to 0.2 for
         reversing ones).
@@ -101,7 +102,9 @@ def simulate(
     if subjects < 1 or trials < 1:
         raise ModelError(f"a simulation needs at least one subject and one trial, not {subjects} and {trials}.")
     rng = np.random.default_rng(random_seed)
-    task, world = play_bandit(_environment(environment, n_options), trials, subjects, rng, outcome_range)
+    task, world = found.task.play(
+        trials, subjects, rng, environment=environment, n_options=n_options, outcome_range=outcome_range
+    )
     names = [str(i + 1) for i in range(subjects)]
     if parameters is None:
         values = draw_population(found.fitted(task), subjects, rng)
@@ -109,7 +112,7 @@ def simulate(
         values, names = _given(parameters, found.fitted(task), subjects, names)
     emitted = play(found, task, world, values, rng)
     truth = pd.DataFrame({"subject": names}).assign(**values).melt("subject", var_name="parameter", value_name="value")
-    return Simulation(found, _frame(task, world, emitted, names), truth)
+    return Simulation(found, _frame(world.table(task, emitted), names), truth)
 
 
 def draw_population(parameters: Mapping[str, Parameter], n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -126,25 +129,6 @@ def draw_population(parameters: Mapping[str, Parameter], n: int, rng: np.random.
         eta = population_start(p) + (high - low) / (2 * 1.96) * rng.normal(size=n)
         drawn[name] = natural(eta, p.link, p.lower, p.upper)
     return drawn
-
-
-def _environment(environment: Any, n_options: int | None) -> Any:
-    if not isinstance(environment, str):
-        return environment
-    if environment not in ENVIRONMENTS:
-        raise ModelError(unknown("environment", environment, ENVIRONMENTS))
-    kind = ENVIRONMENTS[environment]
-    if n_options is None:
-        return kind()
-    if n_options < 2 or (environment == "pairs" and n_options % 2):
-        raise ModelError(f"{environment} with {n_options} options cannot be played; give 2 or more (pairs: even).")
-    if kind is Drifting:
-        return Drifting(n_options)
-    if environment == "pairs":
-        best = np.linspace(0.8, 0.6, n_options // 2)
-        return kind(tuple(np.round(np.stack([best, 1 - best], axis=1).ravel(), 3).tolist()))
-    top = 0.8 if environment == "reversing" else 0.7
-    return kind(tuple(np.round(np.linspace(top, 1 - top, n_options), 3).tolist()))
 
 
 def _given(
@@ -175,33 +159,10 @@ def _given(
     return values, names
 
 
-def _frame(task: Any, world: BanditWorld, emitted: Mapping[str, np.ndarray], names: list[str]) -> pd.DataFrame:
-    """One row per agent and trial, in the columns that a lab would have."""
-    n_trials, n_agents = world.n_trials, world.n_agents
-    labels = np.array(task.labels, dtype=object)
-
-    def long(values: np.ndarray) -> np.ndarray:
-        return np.asarray(values).T.reshape(-1)
-
+def _frame(columns: Mapping[str, np.ndarray], names: list[str]) -> pd.DataFrame:
+    """One row per agent and trial; columns have shape (trial, agent)."""
+    n_trials = len(next(iter(columns.values())))
     frame = pd.DataFrame(
-        {"subject": np.repeat(names, n_trials), "trial": np.tile(np.arange(1, n_trials + 1), n_agents)}
+        {"subject": np.repeat(names, n_trials), "trial": np.tile(np.arange(1, n_trials + 1), len(names))}
     )
-    if world.offered is not None:
-        for j in range(world.offered.shape[1]):
-            frame[f"option_{j + 1}"] = labels[long(world.offered[:, j])]
-    frame["choice"] = labels[long(emitted["choice"])]
-    shown = long(world.shown)
-    answers = {"outcome": world_outcome(world, emitted["choice"])}
-    if "outcome_forgone" in emitted:
-        answers["outcome_forgone"] = emitted["outcome_forgone"]
-    for name, values in answers.items():
-        frame[name] = np.where(shown, long(values), np.nan)
-    if world.payoffs is not None:
-        for j in range(world.payoffs.shape[1]):
-            frame[f"payoff_{j + 1}"] = long(world.payoffs[:, j]).round(6)
-    return frame
-
-
-def world_outcome(world: BanditWorld, choice: np.ndarray) -> np.ndarray:
-    """Outcome of the chosen option in every trial, shape (trial, agent), also for models that do not look."""
-    return np.stack([world.at(i).answer("outcome", {"choice": choice[i]}) for i in range(world.n_trials)])
+    return frame.assign(**{name: values.T.reshape(-1) for name, values in columns.items()})

@@ -14,13 +14,16 @@ from fitrl.language.state import unknown
 
 _KEYS = ("location", "scale", "link", "lower", "upper")
 
-# Transforms of hBayesDM by program: upper bound of Phi_approx for each of our parameters.
+# Transforms of hBayesDM by program, for each of our parameters: upper bound of Phi_approx, or another link.
 # All have location ~ normal(0, 1) and scale ~ halfnormal(0.2); values start at 0; outcomes are not scaled.
-_HBAYESDM: dict[str, dict[str, float]] = {
+_HBAYESDM: dict[str, dict[str, float | str]] = {
     "q_learning": {"alpha": 1.0, "beta": 5.0},  # bandit2arm_delta, banditNarm_delta
     "q_learning + dual_alpha:by=outcome": {"alpha_rew": 1.0, "alpha_pun": 1.0, "beta": 10.0},  # prl_rp
     "q_learning + dual_alpha": {"alpha_pos": 1.0, "alpha_neg": 1.0, "beta": 10.0},  # pst_gainloss_Q
-}
+    "two_step_hbayesdm": {
+        "alpha_1": 1.0, "beta_1": "log", "alpha_2": 1.0, "beta_2": "log", "kappa": 5.0, "w_mb": 1.0, "lam": 1.0,
+    },  # ts_par7
+}  # fmt: skip
 
 
 def resolve_priors(model: Model, task: Any, priors: str | Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
@@ -77,15 +80,12 @@ def _hbayesdm(model: Model, parameters: dict[str, Parameter]) -> dict[str, Param
     if key not in _HBAYESDM:
         covered = "; ".join(_HBAYESDM)
         raise ModelError(f"priors=hbayesdm is not defined for {key}. It covers: {covered}.")
+    standard = {"location": Prior("normal", (0.0, 1.0)), "scale": Prior("halfnormal", (0.2,))}
     return {
-        name: parameters[name].but(
-            link="probit_approx",
-            lower=0.0,
-            upper=upper,
-            location=Prior("normal", (0.0, 1.0)),
-            scale=Prior("halfnormal", (0.2,)),
-        )
-        for name, upper in _HBAYESDM[key].items()
+        name: parameters[name].but(link=transform, **standard)
+        if isinstance(transform, str)
+        else parameters[name].but(link="probit_approx", lower=0.0, upper=transform, **standard)
+        for name, transform in _HBAYESDM[key].items()
     }
 
 

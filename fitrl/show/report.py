@@ -21,6 +21,7 @@ from fitrl.show.posterior import plot_group, plot_subjects
 from fitrl.show.trace import plot_trace
 from fitrl.tasks import signatures
 from fitrl.tasks.scoring import offer_sets
+from fitrl.tasks.twostep import TwoStep
 
 if TYPE_CHECKING:
     from fitrl.fitting.fit import Fit
@@ -79,7 +80,7 @@ class Behaviour:
 
     def bands(self, of: Callable[[pd.DataFrame], pd.DataFrame]) -> dict[str, Any]:
         """Compute a signature of every simulated data set: ``one_step``, ``free``, ``no_free_run``."""
-        one_step = [of(signatures.with_choices(self.frame, choice)) for choice in self.predictions.one_step]
+        one_step = [of(signatures.with_choices(self.frame, choice)) for choice in self.predictions.one_step["choice"]]
         return {"one_step": signatures.predictive_band(one_step), **self.free_band(of)}
 
     def free_band(self, of: Callable[[pd.DataFrame], pd.DataFrame]) -> dict[str, Any]:
@@ -194,7 +195,10 @@ def plot_reversal(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
 
 
 def plot_stay(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
-    """Draw how often wins are followed by a stay and losses by a shift, against posterior predictions.
+    """Draw how often choices are repeated, by what followed them, against posterior predictions.
+
+    For one choice per trial: stay after a win, shift after a loss. For Daw's two-step task: first choices that are
+    repeated, by reward and transition.
 
     Parameters
     ----------
@@ -209,12 +213,14 @@ def plot_stay(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     Raises
     ------
     FitError
-        If the task has not one choice and one outcome per trial.
+        If the task is neither of these.
 
     Examples
     --------
     >>> fig, ax = fitrl.plot_stay(result)  # doctest: +SKIP
     """
+    if not isinstance(fit, Behaviour) and isinstance(fit.trials.task, TwoStep):
+        return _plot_stay_by_transition(fit, **kwargs)
     data = _behaviour(fit)
     threshold = signatures.win_threshold(data.frame)
 
@@ -223,12 +229,29 @@ def plot_stay(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
         return signatures.stay_rates(table)
 
     # One step ahead a predicted choice is compared with the *observed* choice before it.
-    one_step = [rates(data.frame, choice) for choice in data.predictions.one_step]
+    one_step = [rates(data.frame, choice) for choice in data.predictions.one_step["choice"]]
     return behaviour.plot_stay(
         rates(data.frame),
         one_step=signatures.predictive_band(one_step),
         **data.free_band(rates),
         fit=data.fit,
+        **kwargs,
+    )
+
+
+def _plot_stay_by_transition(fit: Fit, **kwargs: Any) -> tuple[Figure, Axes]:
+    frame = fit.trials.frame
+    predictions = predict(fit, draws=DRAWS)
+    threshold = signatures.win_threshold(frame)
+    one_step = [
+        signatures.stay_by_transition(frame, predicted=choice, threshold=threshold)
+        for choice in predictions.one_step["choice1"]
+    ]
+    return behaviour.plot_stay(
+        signatures.stay_by_transition(frame, threshold=threshold),
+        one_step=signatures.predictive_band(one_step),
+        no_free_run=predictions.why_not,
+        fit=fit,
         **kwargs,
     )
 
@@ -270,6 +293,9 @@ def _figures(fit: Fit) -> dict[str, tuple[Callable[[Any], tuple[Figure, Any]], A
             found["subjects"] = (plot_subjects, fit)
         if not fit.spec.quick:
             found["trace"] = (plot_trace, fit)
+    if isinstance(fit.trials.task, TwoStep):
+        found["stay"] = (plot_stay, fit)
+        return found
     try:
         data = Behaviour(fit)
     except FitError:

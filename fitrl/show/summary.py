@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,11 +100,11 @@ def _population(fit: Fit) -> Table:
         value, low, high, r_hat = (
             float(group[column][parameter.name]) for column in ("post_mean", "hdi95_lower", "hdi95_upper", "r_hat")
         )
-        mean, low_text, high_text = _numbers([value, low, high], high - low)
+        mean, low_text, high_text = rounded([value, low, high], high - low)
         cells = [parameter.name, parameter.description, mean, f"{low_text} to {high_text}"]
         if several:
             values = subjects.get_group(parameter.name)
-            cells.append(" to ".join(_numbers([values.min(), values.max()], high - low)))
+            cells.append(" to ".join(rounded([values.min(), values.max()], high - low)))
         cells.append("-" if np.isnan(r_hat) else f"{r_hat:.3f}")
         table.add_row(*(Text(cell) for cell in cells))
     return table
@@ -113,8 +114,14 @@ def _quantity(fit: Fit) -> str:
     return "sample_mean" if fit.spec.pooling == "none" else "pop_median"
 
 
-def _numbers(values: list[float], width: float) -> list[str]:
-    """Write numbers with two significant digits of the width of their interval."""
+def rounded(values: Iterable[float], width: float) -> list[str]:
+    """Write numbers with two significant digits of the width of their interval.
+
+    Examples
+    --------
+    >>> rounded([0.3123, 0.2544, 0.3819], 0.1275)
+    ['0.31', '0.25', '0.38']
+    """
     digits = 2 if not width > 0 else int(np.clip(1 - np.floor(np.log10(width)), 0, 6))
     return [f"{value:.{digits}f}" for value in values]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from fitrl.tasks.task import Column, Task
+from fitrl.tasks.world import World
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,17 @@ class Bandit(Task):
 
     def offered(self, choice: str) -> int | None:  # noqa: D102
         return self.n_offered
+
+    @classmethod
+    def play(  # noqa: D102
+        cls, n_trials: int, n_agents: int, rng: np.random.Generator, *, environment: Any = None, **settings: Any
+    ) -> tuple[Task, World]:
+        from fitrl.tasks.environments import named, play_bandit  # environments build on this module
+
+        if isinstance(environment, World):
+            return super().play(n_trials, n_agents, rng, environment=environment, **settings)
+        n_options, outcome_range = settings.get("n_options"), settings.get("outcome_range", (0.0, 1.0))
+        return play_bandit(named(environment, n_options), n_trials, n_agents, rng, outcome_range)
 
     @classmethod
     def configured(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitrl.errors import ModelError
+from fitrl.language.state import unknown
 from fitrl.language.tables import Table
 from fitrl.tasks.bandit import Bandit
 from fitrl.tasks.world import World
@@ -132,6 +133,40 @@ class Pairs:
 ENVIRONMENTS = {"fixed": Fixed, "reversing": Reversing, "drifting": Drifting, "pairs": Pairs}
 
 
+def named(environment: Any, n_options: int | None = None) -> Any:
+    """Find the environment of a bandit.
+
+    Parameters
+    ----------
+    environment : str, environment or None
+        A name in `ENVIRONMENTS`; None for payoffs that stay; an environment is returned as it is.
+    n_options : int, optional
+        Number of options for a name: payoffs spread from 0.7 to 0.3 (0.8 to 0.2 for reversing ones).
+
+    Raises
+    ------
+    ModelError
+        If the name is not known, or cannot be played with that many options.
+    """
+    environment = "fixed" if environment is None else environment
+    if not isinstance(environment, str):
+        return environment
+    if environment not in ENVIRONMENTS:
+        raise ModelError(unknown("environment", environment, ENVIRONMENTS))
+    kind = ENVIRONMENTS[environment]
+    if n_options is None:
+        return kind()
+    if n_options < 2 or (environment == "pairs" and n_options % 2):
+        raise ModelError(f"{environment} with {n_options} options cannot be played; give 2 or more (pairs: even).")
+    if kind is Drifting:
+        return Drifting(n_options)
+    if environment == "pairs":
+        best = np.linspace(0.8, 0.6, n_options // 2)
+        return kind(tuple(np.round(np.stack([best, 1 - best], axis=1).ravel(), 3).tolist()))
+    top = 0.8 if environment == "reversing" else 0.7
+    return kind(tuple(np.round(np.linspace(top, 1 - top, n_options), 3).tolist()))
+
+
 @dataclass
 class BanditWorld(World):
     """A bandit that many agents play at once: every payoff is decided before the first choice.
@@ -202,6 +237,18 @@ class BanditWorld(World):
     def shows(self, name: str) -> np.ndarray:
         """Whether outcomes are shown in this trial, per agent."""
         return self.shown[self.trial]
+
+    def table(self, task: Any, emitted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns as a lab's file has them: options on offer, outcomes also for a model that does not look, payoffs."""
+        labels = np.array(task.labels, dtype=object)
+        found: dict[str, np.ndarray] = {}
+        if self.offered is not None:
+            found |= {f"option_{j + 1}": labels[self.offered[:, j]] for j in range(self.offered.shape[1])}
+        outcome = [self.at(i).answer("outcome", {"choice": choice}) for i, choice in enumerate(emitted["choice"])]
+        found |= super().table(task, {**emitted, "outcome": np.stack(outcome)})
+        if self.payoffs is not None:
+            found |= {f"payoff_{j + 1}": self.payoffs[:, j].round(6) for j in range(self.payoffs.shape[1])}
+        return found
 
     def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
         """Return the outcome of the chosen option, or of the other one (``outcome_forgone``)."""

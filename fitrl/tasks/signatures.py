@@ -43,6 +43,7 @@ __all__ = [
     "option_values",
     "post_reversal_curve",
     "predictive_band",
+    "stay_by_transition",
     "stay_rates",
     "win_stay_lose_shift",
     "win_threshold",
@@ -54,6 +55,7 @@ _UNBINNED, _BINS = 30, 20
 
 STAY_AFTER_WIN = "stay after win"
 SHIFT_AFTER_LOSS = "shift after loss"
+TRANSITIONS = ("reward, common", "reward, rare", "no reward, common", "no reward, rare")
 
 
 def learning_curve(frame: pd.DataFrame, correct: np.ndarray, bins: int | None = None) -> pd.DataFrame:
@@ -232,6 +234,51 @@ def stay_rates(table: pd.DataFrame) -> pd.DataFrame:
     """
     per_subject = table[["p_stay_win", "p_shift_loss"]].to_numpy(dtype=float)
     return _mean_and_se(per_subject, [STAY_AFTER_WIN, SHIFT_AFTER_LOSS])
+
+
+def stay_by_transition(
+    frame: pd.DataFrame, *, predicted: np.ndarray | None = None, threshold: float | None = None
+) -> pd.DataFrame:
+    """Average how often the first choice of a two-step task is repeated, by reward and transition before it.
+
+    Model-free control stays after reward, whatever the transition; model-based control stays after reward that
+    followed a common transition, and after none that followed a rare one.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical trials with ``choice1``, ``state2`` and ``outcome``; a transition is common where ``state2``
+        equals ``choice1``.
+    predicted : ndarray of int, shape (row,), optional
+        Predicted first choices, one step ahead: each is compared with the *observed* trial before it.
+    threshold : float, optional
+        Outcomes above it are rewards; by default `win_threshold` of `frame`.
+
+    Returns
+    -------
+    DataFrame
+        Four rows, x from "reward, common" to "no reward, rare", with mean, se, lower, upper, n_subjects. A trial with a
+        missed response, and the one after it, do not count.
+
+    Raises
+    ------
+    DataError
+        If `predicted` does not have one entry per row.
+    """
+    choice = frame["choice1"].to_numpy()
+    now_choice = choice if predicted is None else one_per_row(frame, predicted, "predicted")
+    threshold = win_threshold(frame) if threshold is None else threshold
+    whole = (frame["choice1_given"] & frame["choice2_given"] & frame["outcome_given"]).to_numpy()
+    now = np.flatnonzero(frame["mask_choice1"].to_numpy() & ~frame["reset"].to_numpy())
+    now = now[whole[now - 1]]
+    before = now - 1
+    no_reward = frame["outcome"].to_numpy()[before] <= threshold
+    rare = frame["state2"].to_numpy()[before] != choice[before]
+    stay = np.full(len(frame), np.nan)
+    stay[now] = now_choice[now] == choice[before]
+    cell = np.zeros(len(frame), dtype=int)
+    cell[now] = 2 * no_reward + rare
+    return _over_subjects(frame["subject_idx"].to_numpy(), cell, stay, list(TRANSITIONS))
 
 
 def accuracy(frame: pd.DataFrame, correct: np.ndarray, labels: Sequence[str] | None = None) -> pd.DataFrame:

@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from fitrl.errors import ModelError
 from fitrl.language.tables import Table, filled
+from fitrl.tasks.world import World
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,41 @@ class Task:
         labels = codings[cls.choices()[0]] if cls.choices() else ()
         task = cls(len(labels), tuple(labels), outcome_range, codings=dict(codings))
         return task, dict(columns), dict(codings)
+
+    @classmethod
+    def play(
+        cls, n_trials: int, n_agents: int, rng: np.random.Generator, *, environment: Any = None, **settings: Any
+    ) -> tuple[Task, World]:
+        """Set up the task for many agents.
+
+        Parameters
+        ----------
+        n_trials, n_agents : int
+            Size.
+        rng : numpy.random.Generator
+            Source of randomness.
+        environment : str or object, optional
+            How payoffs come about; None for the default of the task. A `World` of this size is played as it is.
+        **settings
+            ``outcome_range`` (the two outcomes) and ``n_options``, as far as the task can vary them.
+
+        Returns
+        -------
+        task : Task
+            Configured.
+        world : World
+
+        Raises
+        ------
+        ModelError
+            If there is no such environment, or the task has none of its own and no world was given.
+        """
+        if not isinstance(environment, World):
+            raise ModelError(
+                f"the task {cls.__name__} has no environment of its own. Write a World (fitrl.tasks.World) that "
+                "answers for it, and pass it as environment=..."
+            )
+        return cls(), environment
 
     @classmethod
     def choices(cls) -> tuple[str, ...]:

@@ -77,3 +77,32 @@ class World:
     def instructed(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Which agents are told what to choose, and what; None if nobody is."""
         return None
+
+    def table(self, task: Any, emitted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns as a lab's file has them, in the order of the task.
+
+        Parameters
+        ----------
+        task : Task
+            Configured; it names the columns and their labels.
+        emitted : mapping of str to ndarray, shape (trial, agent)
+            What agents did and saw, coded.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (trial, agent)
+            Labels of choices and cues, numbers of the rest; NaN where an outcome was not shown.
+        """
+        found = {}
+        for column in task.columns:
+            if column.name not in emitted:
+                continue
+            values = np.asarray(emitted[column.name])
+            if column.kind in ("choice", "cue"):
+                labels = task.codings.get(column.name, task.labels)
+                values = np.array(labels, dtype=object)[values]
+            elif column.kind == "outcome":
+                shown = [np.broadcast_to(self.at(i).shows(column.name), values[i].shape) for i in range(len(values))]
+                values = np.where(shown, values, np.nan)
+            found[column.name] = values
+        return found

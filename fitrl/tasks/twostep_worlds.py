@@ -1,0 +1,191 @@
+"""Two-step tasks as agents play them; payoffs and transitions are decided before the first choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fitrl.errors import ModelError
+from fitrl.language.state import unknown
+from fitrl.language.tables import table
+from fitrl.tasks.environments import Drifting, Fixed
+from fitrl.tasks.world import World
+
+P_COMMON = 0.7
+_POINTS = 9  # Kool's goal states pay 0 to 9 points
+
+
+@dataclass
+class TwoStepWorld(World):
+    """Daw's task: four options that pay or not, reached by common and rare transitions.
+
+    Attributes
+    ----------
+    common : ndarray of bool, shape (trial, agent)
+        Whether the transition of this trial is the common one.
+    outcomes : ndarray, shape (trial, state, option, agent)
+        What each option of the second stage would pay.
+    payoffs : ndarray, shape (trial, 4, agent)
+        Probabilities behind the outcomes.
+    outcome_range : (float, float)
+        The two outcomes.
+    """
+
+    common: np.ndarray
+    outcomes: np.ndarray
+    payoffs: np.ndarray
+    outcome_range: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        super().__init__(*self.common.shape)
+
+    def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
+        """Return the state that the first choice leads to, or the outcome of the second."""
+        state = np.where(self.common[self.trial], choices["choice1"], 1 - choices["choice1"])
+        if name == "state2":
+            return state
+        return self.outcomes[self.trial, state, choices["choice2"], np.arange(self.n_agents)]
+
+    def table(self, task: Any, emitted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns as a lab's file has them, with the payoffs."""
+        payoffs = {f"payoff_{k + 1}": self.payoffs[:, k].round(6) for k in range(4)}
+        return super().table(task, emitted) | payoffs
+
+
+def play_two_step(
+    n_trials: int,
+    n_agents: int,
+    rng: np.random.Generator,
+    *,
+    environment: Any = None,
+    outcome_range: tuple[float, float] = (0.0, 1.0),
+    n_options: int | None = None,
+    p_common: float = P_COMMON,
+) -> TwoStepWorld:
+    """Set up Daw's task for many agents.
+
+    Parameters
+    ----------
+    n_trials, n_agents : int
+        Size.
+    rng : numpy.random.Generator
+        Source of randomness.
+    environment : {"drifting", "fixed"}, Drifting or Fixed, optional
+        How the four payoffs come about; by default they drift as in Daw et al. 2011: steps of sd 0.025 between
+        walls at 0.25 and 0.75.
+    outcome_range : (float, float)
+        The two outcomes.
+    n_options : int, optional
+        Can only be 2, the number of first options.
+    p_common : float
+        Probability of the common transition.
+
+    Raises
+    ------
+    ModelError
+        For an environment that does not have four payoffs.
+    """
+    named = {"drifting": Drifting(4, 0.025, 0.25, 0.75), "fixed": Fixed((0.7, 0.3, 0.5, 0.5))}
+    payoffs = _schedule(environment, named, 4, "drifting", n_options, (n_trials, n_agents), rng)
+    common = rng.random((n_trials, n_agents)) < p_common
+    low, high = outcome_range
+    outcomes = np.where(rng.random(payoffs.shape) < payoffs, high, low).reshape(n_trials, 2, 2, n_agents)
+    return TwoStepWorld(common, outcomes, payoffs, outcome_range)
+
+
+@dataclass
+class KoolWorld(World):
+    """Kool's task: one of two start states, two options each, certain transitions, points.
+
+    Attributes
+    ----------
+    start : ndarray of int, shape (trial, agent)
+        Start state.
+    on_left : ndarray of int, shape (trial, agent)
+        Option on the left.
+    points : ndarray, shape (trial, state, agent)
+        What each goal state pays, as outcome.
+    outcome_range : (float, float)
+        Lowest and highest outcome.
+    """
+
+    start: np.ndarray
+    on_left: np.ndarray
+    points: np.ndarray
+    outcome_range: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        super().__init__(*self.start.shape)
+
+    def cue(self, name: str) -> np.ndarray:
+        """Return the start state, or the option on the left."""
+        return (self.start if name == "state1" else self.on_left)[self.trial]
+
+    def offers(self, name: str) -> Any:
+        """Return the two options of the start state."""
+        first = 2 * self.start[self.trial]
+        return table([first, first + 1])
+
+    def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
+        """Return the goal state, or its points."""
+        state = choices["choice1"] % 2
+        return state if name == "state2" else self.points[self.trial, state, np.arange(self.n_agents)]
+
+    def table(self, task: Any, emitted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns as a lab's file has them; start state and sides also for a model that does not look."""
+        return super().table(task, {"state1": self.start, "left": self.on_left, **emitted})
+
+
+def play_kool(
+    n_trials: int,
+    n_agents: int,
+    rng: np.random.Generator,
+    *,
+    environment: Any = None,
+    outcome_range: tuple[float, float] = (0.0, 1.0),
+    n_options: int | None = None,
+) -> KoolWorld:
+    """Set up Kool's task for many agents.
+
+    Parameters
+    ----------
+    n_trials, n_agents, rng, outcome_range, n_options
+        As in `play_two_step`.
+    environment : {"drifting", "fixed"}, Drifting or Fixed, optional
+        How the points of the two goal states come about, as shares of the range; by default they drift with steps of
+        sd 2 points between 0 and 9.
+    """
+    named = {"drifting": Drifting(2, 2 / _POINTS, 0.0, 1.0), "fixed": Fixed((0.7, 0.3))}
+    share = _schedule(environment, named, 2, "drifting", n_options, (n_trials, n_agents), rng)
+    low, high = outcome_range
+    points = low + (high - low) * np.round(share * _POINTS) / _POINTS
+    start = rng.integers(0, 2, (n_trials, n_agents))
+    on_left = 2 * start + rng.integers(0, 2, (n_trials, n_agents))
+    return KoolWorld(start, on_left, points, outcome_range)
+
+
+def _schedule(
+    environment: Any,
+    named: Mapping[str, Any],
+    n_payoffs: int,
+    default: str,
+    n_options: int | None,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Payoffs, shape (trial, payoff, agent), from an environment or its name."""
+    if n_options not in (None, 2):
+        raise ModelError(f"a two-step task has two options in each state, not {n_options}.")
+    environment = default if environment is None else environment
+    if isinstance(environment, str) and environment not in named:
+        raise ModelError(unknown("environment of a two-step task", environment, named))
+    source = named[environment] if isinstance(environment, str) else environment
+    payoffs = source.schedule(*size, rng)
+    if payoffs.shape[1] != n_payoffs:
+        raise ModelError(
+            f"the environment {type(source).__name__} has {payoffs.shape[1]} payoffs; this task needs {n_payoffs}."
+        )
+    return payoffs

@@ -1,0 +1,554 @@
+"""The two-step family: trials computed by hand, interpreters that agree, files as labs have them, agents."""
+
+import math
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from example_models import TwoStep as OwnTwoStep
+from example_models import TwoStepWorld
+from fast_engine import Compiled, Interpreted, random_values, scored, sizes, slopes
+from interpreters import Rows, run_filter, run_plain, run_symbols, stack
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+
+import fitrl
+from fitrl.engine.trace import trace
+from fitrl.errors import DataError, ModelError
+from fitrl.fitting.fit import Fit, _parameter_specs
+from fitrl.fitting.predict import predict
+from fitrl.fitting.spec import FitSpec
+from fitrl.fitting.verdict import Verdict
+from fitrl.hierarchy.links import link_of
+from fitrl.hierarchy.plan import make_plan
+from fitrl.hierarchy.priors import resolve_priors
+from fitrl.language.traits import lapse
+from fitrl.models import find
+from fitrl.show import report
+from fitrl.tasks import TwoStep, TwoStepKool
+from fitrl.tasks.signatures import stay_by_transition
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+DAW = TwoStep(2, ("1", "2"), codings=dict.fromkeys(("choice1", "state2", "choice2"), ("1", "2")))
+KOOL = TwoStepKool(4, ("1", "2", "3", "4"), has_sides=True)
+INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
+
+
+def log_p(chosen, x, y):
+    """Log of a softmax over two options, written out."""
+    return math.log(math.exp((x, y)[chosen]) / (math.exp(x) + math.exp(y)))
+
+
+def columns(choice1, state2, choice2, outcome, **more):
+    """Canonical columns of one sequence; None is a missed response."""
+    given1, given2 = (np.array([c is not None for c in choice]) for choice in (choice1, choice2))
+    coded = {"choice1": choice1, "state2": state2, "choice2": choice2, **more}
+    table = {name: np.array([0 if x is None else x for x in values]) for name, values in coded.items()}
+    return table | {
+        "outcome": np.array([0.0 if r is None else float(r) for r in outcome]),
+        "choice1_given": given1,
+        "mask_choice1": given1,
+        "choice2_given": given2,
+        "mask_choice2": given2,
+        "mask_update": given1 & given2,
+        "reset": np.arange(len(choice1)) == 0,
+    }
+
+
+# Option 0, its own state, second option, 1; option 0, the other state, first option, 0; option 1, its own, first, 1.
+TRIALS = ((0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 0, 1))
+SPLIT = {"beta_mb": 2.0, "beta_mf": 3.0, "beta_2": 4.0, "alpha": 0.5, "lam": 0.6, "kappa": 0.2}
+HYBRID = {"alpha_1": 0.5, "alpha_2": 0.25, "beta_1": 2.0, "beta_2": 4.0, "lam": 0.6, "w_mb": 0.4}
+
+
+def split():
+    first = [
+        log_p(0, 0, 0),
+        # Q2 = [[.5, .75], [.5, .5]]; Q_mf[0] = .5 + .5 (0 + .6 * .5) = .65; Q_mb = .7 * .75 + .3 * .5 = .675, .575
+        log_p(0, 2 * 0.675 + 3 * 0.65 + 0.2, 2 * 0.575 + 3 * 0.5),
+        # errors .5 - .65 = -.15 and 0 - .5: Q_mf[0] = .65 + .5 (-.15 - .3) = .425; Q2[1, 0] = .25, the best stays .5
+        log_p(1, 2 * 0.675 + 3 * 0.425 + 0.2, 2 * 0.575 + 3 * 0.5),
+    ]
+    second = [log_p(1, 4 * 0.5, 4 * 0.5), log_p(0, 4 * 0.5, 4 * 0.5), log_p(0, 4 * 0.25, 4 * 0.5)]
+    return find("two_step_split"), SPLIT, TRIALS, DAW, first, second
+
+
+def split_two_rates_counted():
+    # Two options, counted: agreement +1 after trial 1, so T = .7; 0 after trial 2, so .5.
+    first = [
+        log_p(0, 0, 0),
+        # Q2[0, 1] = .5 + .25 * .5 = .625; Q_mb = .7 * .625 + .3 * .5 = .5875, .5375; Q_mf[0] = .5 + .5 * .3 = .65
+        log_p(0, 2 * 0.5875 + 3 * 0.65 + 0.2, 2 * 0.5375 + 3 * 0.5),
+        # T = .5: both Q_mb alike; Q_mf[0] = .65 + .5 (-.15 - .3) = .425
+        log_p(1, 3 * 0.425 + 0.2, 3 * 0.5),
+    ]
+    second = [log_p(1, 2.0, 2.0), log_p(0, 2.0, 2.0), log_p(0, 4 * 0.375, 4 * 0.5)]  # Q2[1, 0] = .5 - .25 * .5
+    model = find("two_step_split", rates="two", transitions="counted")
+    return model, {**SPLIT, "alpha_2": 0.25}, TRIALS, DAW, first, second
+
+
+def daw():
+    first = [
+        log_p(0, 0, 0),
+        # From 0: Q2[0, 1] = .25; Q_mf[0] = .5 (0 + .6 * 1) = .3; Q_mb = .7 * .25 = .175, .3 * .25 = .075
+        log_p(0, 2 * (0.4 * 0.175 + 0.6 * 0.3 + 0.1), 2 * (0.4 * 0.075)),
+        # errors 0 - .3 and 0 - 0: Q_mf[0] = .3 + .5 * -.3 = .15; Q2[1, 0] = 0
+        log_p(1, 2 * (0.4 * 0.175 + 0.6 * 0.15 + 0.1), 2 * (0.4 * 0.075)),
+    ]
+    second = [log_p(1, 0, 0), log_p(0, 0, 0), log_p(0, 0, 0)]
+    return find("two_step_daw"), {**HYBRID, "persev": 0.1}, TRIALS, DAW, first, second
+
+
+def daw_back_in_a_state():
+    trials = ((0, 0, 1), (0, 0, 1), (1, 1, 0), (1, 0, 1))
+    first = [
+        log_p(0, 0, 0),
+        log_p(0, 2 * (0.4 * 0.175 + 0.6 * 0.3 + 0.1), 2 * (0.4 * 0.075)),
+        # errors .25 - .3 = -.05 and 0 - .25: Q_mf[0] = .3 + .5 (-.05 - .15) = .2; Q2[0, 1] = .1875
+        log_p(1, 2 * (0.4 * 0.7 * 0.1875 + 0.6 * 0.2 + 0.1), 2 * 0.4 * 0.3 * 0.1875),
+    ]
+    second = [log_p(1, 0, 0), log_p(1, 0, 4 * 0.25), log_p(0, 0, 4 * 0.1875)]
+    trials = ((0, 0, 1), (0, 0, 0), (1, 1, 0), (1, 0, 1))
+    return find("two_step_daw"), {**HYBRID, "persev": 0.1}, trials, DAW, first, second
+
+
+def hbayesdm():
+    # As in daw, but the error of the eligibility step is 1 - .25 = .75: Q_mf[0] = 0 + .6 * .5 * .75 = .225.
+    first = [
+        log_p(0, 0, 0),
+        log_p(0, 2 * (0.4 * 0.175 + 0.6 * 0.225) + 0.2, 2 * (0.4 * 0.075)),
+        # Q_mf[0] = .225 + .5 (0 - .225) = .1125
+        log_p(1, 2 * (0.4 * 0.175 + 0.6 * 0.1125) + 0.2, 2 * (0.4 * 0.075)),
+    ]
+    second = [log_p(1, 0, 0), log_p(0, 0, 0), log_p(0, 0, 0)]
+    return find("two_step_hbayesdm"), {**HYBRID, "kappa": 0.2}, TRIALS, DAW, first, second
+
+
+def kool():
+    # Start 0, option 0 (left key), pays 1; start 1, option 3 (right key), pays 0; start 0, option 0 stands right.
+    parameters = {"beta": 2.0, "alpha": 0.5, "lam": 0.6, "w_mb": 0.4, "pi_stim": 0.1, "rho_resp": 0.3}
+    first = [
+        log_p(0, 0, 0),
+        # Q2 = [.75, .5]; Q_mf[0] = .65; options 2 and 3 lead to 0 and 1; option 2 stands left, where the key was
+        log_p(1, 2 * (0.4 * 0.75 + 0.6 * 0.5 + 0.3), 2 * (0.4 * 0.5 + 0.6 * 0.5)),
+        # Q2 = [.75, .25]; Q_mf[3] = .5 + .5 (0 - .6 * .5) = .35; option 1 stands left, the last key was right
+        log_p(0, 2 * (0.4 * 0.75 + 0.6 * 0.65 + 0.3), 2 * (0.4 * 0.25 + 0.6 * 0.5)),
+        # errors .75 - .65 = .1 and 1 - .75 = .25: Q_mf[0] = .65 + .5 (.1 + .15) = .775; Q2[0] = .875; option 0 was
+        # chosen last, at the right key, and stands there again
+        log_p(0, 2 * (0.4 * 0.875 + 0.6 * 0.775 + 0.1 + 0.3), 2 * (0.4 * 0.25 + 0.6 * 0.5)),
+    ]
+    trials = ((0, 3, 0, 0), (0, 1, 0, 0), (None,) * 4, (1, 0, 1, 1), {"left": (0, 2, 1, 1), "state1": (0, 1, 0, 0)})
+    return find("two_step_kool"), parameters, trials, KOOL, first, None
+
+
+CASES = {f.__name__: f for f in (split, split_two_rates_counted, daw, daw_back_in_a_state, hbayesdm, kool)}
+
+
+def rows_of(trials, task):
+    """Canonical columns of a case."""
+    if task is not KOOL:
+        return stack(columns(*trials))
+    choice1, state2, _, outcome, more = trials
+    start = np.array(more["state1"])
+    table = columns(choice1, state2, (0,) * len(choice1), outcome, **more)
+    table = {name: column for name, column in table.items() if "choice2" not in name}
+    return stack(table | {"offer_1": 2 * start, "offer_2": 2 * start + 1})
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("name", CASES)
+def test_by_hand(name, interpreter):
+    model, parameters, trials, task, first, second = CASES[name]()
+    found = INTERPRETERS[interpreter](model, task, parameters, rows_of(trials, task))
+    np.testing.assert_allclose(found["choice1"], first, rtol=0, atol=1e-12)
+    if second is not None:
+        np.testing.assert_allclose(found["choice2"], second, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("name", ["split", "split_two_rates_counted", "daw", "hbayesdm"])
+def test_a_missed_response_teaches_nothing(name, stage):
+    """The trial after a miss is as if the missed one had not been, but for a first choice, which is remembered."""
+    model, parameters, (choice1, state2, choice2, outcome), task, first, second = CASES[name]()
+    at = 1  # a row without a response comes between the first and the second
+    one, two = (None, None) if stage == 1 else (0, None)
+    missed = (
+        (*choice1[:at], one, *choice1[at:]),
+        (*state2[:at], 1, *state2[at:]),
+        (*choice2[:at], two, *choice2[at:]),
+        (*outcome[:at], None, *outcome[at:]),
+    )
+    rows = rows_of(missed, task)
+    found = run_filter(model, task, parameters, rows)
+    keep = np.array([0, 2, 3])
+    np.testing.assert_allclose(found["choice1"][keep], first, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found["choice2"][keep], second, rtol=0, atol=1e-12)
+    assert found["choice1"][1] == pytest.approx(first[1])  # same values, same choice: scored where it was made
+    assert rows.columns["mask_choice1"][1] == (stage == 2)
+    switched = rows_of(((0, 1, 0, 1), missed[1], (1, None, 0, 0), missed[3]), task)
+    after = run_filter(model, task, parameters, switched)["choice1"][2]
+    assert (after < first[1]) == (parameters.get("kappa", 0.1) > 0)  # the unrewarded switch is the last choice now
+
+
+def random_rows(task, lengths, rng):
+    """Ragged rows with responses missing at either stage, and resets."""
+    n, sequence = sum(lengths), np.repeat(np.arange(len(lengths)), lengths)
+    fresh = rng.random(n) < 0.05
+    fresh[np.searchsorted(sequence, np.arange(len(lengths)))] = True
+    given1 = rng.random(n) < 0.9
+    given2 = given1 & (rng.random(n) < 0.9)
+    kool = isinstance(task, TwoStepKool)
+    start, pick = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    table = {
+        "choice1": np.where(given1, 2 * start + pick if kool else pick, 0),
+        "choice1_given": given1,
+        "mask_choice1": given1,
+        "state2": rng.integers(0, 2, n),
+        "outcome": rng.uniform(0, 1, n),
+        "mask_update": given1 & given2,
+        "reset": fresh,
+    }
+    if kool:
+        left = 2 * start + rng.integers(0, 2, n)
+        return Rows(table | {"offer_1": 2 * start, "offer_2": 2 * start + 1, "left": left}, sequence)
+    second = {"choice2": np.where(given2, rng.integers(0, 2, n), 0), "choice2_given": given2, "mask_choice2": given2}
+    return Rows(table | second, sequence)
+
+
+EVERY = {
+    "split": (find("two_step_split"), DAW),
+    "split_counted": (find("two_step_split", transitions="counted"), DAW),
+    "split_two_rates": (find("two_step_split", rates="two"), DAW),
+    "split_lapse": (find("two_step_split").with_(lapse()), DAW),
+    "daw": (find("two_step_daw"), DAW),
+    "hbayesdm": (find("two_step_hbayesdm"), DAW),
+    "kool": (find("two_step_kool"), KOOL),
+    "kool_without_sides": (find("two_step_kool"), TwoStepKool(4, ("1", "2", "3", "4"), leads_to=(1, 0, 0, 1))),
+}
+
+
+def check_kernel(kind, name, lengths):
+    """Scores as the filter has them, gradient as central differences."""
+    model, task = EVERY[name]
+    rng = np.random.default_rng(3)
+    rows = random_rows(task, lengths, rng)
+    values = random_values(model, task, sizes(trace(model, task), rows, {}), rng, near=0.1)
+    plain, filtered = run_plain(model, task, values, rows), run_filter(model, task, values, rows)
+    scores, gradients = kind(model, task, rows)(values)
+    for emission, at in scored(trace(model, task), rows).items():
+        np.testing.assert_allclose(plain[emission], filtered[emission], rtol=0, atol=1e-11)
+        np.testing.assert_allclose(scores[emission], filtered[emission][at], rtol=1e-10, atol=1e-13)
+    for parameter, expected in slopes(model, task, values, rows).items():
+        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_kernel_agrees(name):
+    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("name", EVERY)
+def test_compiled_kernel_agrees(name):
+    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+
+
+def test_sides_decide_about_a_parameter():
+    assert "rho_resp" in find("two_step_kool").fitted(KOOL)
+    assert "rho_resp" not in find("two_step_kool").fitted(TwoStepKool())
+
+
+def test_links_of_the_preset():
+    found = resolve_priors(find("two_step_hbayesdm"), DAW, "hbayesdm")
+    assert {name: (p.link, p.upper) for name, p in found.items()} == {
+        **dict.fromkeys(("alpha_1", "alpha_2", "w_mb", "lam"), ("probit_approx", 1.0)),
+        **dict.fromkeys(("beta_1", "beta_2"), ("log", math.inf)),
+        "kappa": ("probit_approx", 5.0),
+    }
+    assert {str(p.location) for p in found.values()} == {"normal(0, 1)"}
+
+
+# Files -----------------------------------------------------------------------------------------------
+
+
+def lab(n=40, **changes):
+    """A file of Daw's task: 1 and 2 for everything."""
+    rng = np.random.default_rng(5)
+    choice1, common = rng.integers(1, 3, n), rng.random(n) < 0.7
+    frame = {
+        "subject": 1,
+        "choice1": choice1,
+        "state2": np.where(common, choice1, 3 - choice1),
+        "choice2": rng.integers(1, 3, n),
+        "reward": rng.integers(0, 2, n),
+    }
+    return pd.DataFrame(frame | changes)
+
+
+def test_options_that_are_numbered_through_name_their_state():
+    frame = lab()
+    through = frame.assign(choice2=2 * (frame["state2"] - 1) + frame["choice2"])
+    plain = fitrl.read_trials(frame, "two_step_split").frame
+    names = ["choice1", "state2", "choice2", "outcome"]
+    for other in (through, through.drop(columns="state2")):
+        pd.testing.assert_frame_equal(fitrl.read_trials(other, "two_step_split").frame[names], plain[names])
+    renamed = through.drop(columns="state2").rename(columns={"choice1": "level1_choice", "choice2": "level2_choice"})
+    assert fitrl.read_trials(renamed, "two_step_split").task.codings["state2"] == ("1", "2")
+
+
+def test_letters_take_their_place_within_the_state():
+    frame = lab()
+    letters = np.array([["x", "b"], ["a", "y"]])[frame["state2"] - 1, frame["choice2"] - 1]
+    found = fitrl.read_trials(frame.assign(choice2=letters), "two_step_split").frame
+    # Within a state the alphabet decides: b before x, a before y.
+    expected = np.where(frame["state2"] == 1, 2 - frame["choice2"], frame["choice2"] - 1)
+    assert found["choice2"].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state2": 3 - lab()["state2"]}, "--codes state2=2,1"),
+        ({"state2": 1}, "state2 has 1 values"),
+        ({"choice2": np.arange(40) % 3 + 1}, "choice2 has 3 values"),
+        ({"choice2": np.arange(40) % 4 + 1}, "each should belong to one state2"),
+        ({"choice1": np.arange(40) % 3 + 1}, "choice1 has 3 values"),
+    ],
+)
+def test_files_that_are_no_two_step_task(changes, message):
+    with pytest.raises(DataError, match=message):
+        fitrl.read_trials(lab(**changes), "two_step_split")
+
+
+def test_a_file_without_states_needs_them():
+    with pytest.raises(DataError, match="--column state2=NAME"):
+        fitrl.read_trials(lab().drop(columns="state2"), "two_step_split")
+
+
+def test_turned_states_can_be_turned_round():
+    frame = lab()
+    turned = frame.assign(state2=3 - frame["state2"])
+    found = fitrl.read_trials(turned, "two_step_split", codes={"state2": ["2", "1"]}).frame
+    assert (found["state2"] == frame["state2"] - 1).all()
+
+
+def test_a_miss_at_either_stage_in_a_file():
+    frame = lab().astype({"choice1": object, "choice2": object, "state2": object, "reward": object})
+    frame.loc[3, ["choice1", "state2", "choice2", "reward"]] = ""
+    frame.loc[5, ["choice2", "reward"]] = ""
+    found = fitrl.read_trials(frame, "two_step_split").frame
+    assert found["mask_choice1"][[3, 5]].tolist() == [False, True]
+    assert found["mask_choice2"][[3, 5]].tolist() == [False, False]
+    assert found["mask_update"][[3, 4, 5]].tolist() == [False, True, False]
+
+
+def kool_file(within: bool):
+    made = fitrl.simulate("two_step_kool", subjects=2, trials=60, random_seed=2)
+    frame = made.frame.astype(dict.fromkeys(("state1", "choice1", "left", "state2"), int))
+    if within:
+        frame[["choice1", "left"]] = (frame[["choice1", "left"]] - 1) % 2 + 1
+    return frame
+
+
+def test_options_within_a_start_state():
+    through, within = (fitrl.read_trials(kool_file(w), "two_step_kool") for w in (False, True))
+    assert within.task.labels == ("1:1", "1:2", "2:1", "2:2")
+    names = ["state1", "choice1", "left", "state2", "offer_1", "offer_2"]
+    pd.testing.assert_frame_equal(within.frame[names], through.frame[names])
+    derived = fitrl.read_trials(kool_file(False).drop(columns=["state1", "left"]), "two_step_kool")
+    assert (derived.frame["offer_1"] == through.frame["offer_1"]).all()
+    assert not derived.task.has_sides
+
+
+def test_transitions_of_kool_are_learned_from_the_file_and_certain():
+    frame = kool_file(False)
+    second = frame["choice1"] > 2
+    turned = frame.assign(state2=np.where(second, 3 - frame["state2"], frame["state2"]))
+    assert fitrl.read_trials(turned, "two_step_kool").task.leads_to == (0, 1, 1, 0)
+    frame.loc[0, "state2"] = 3 - frame.loc[0, "state2"]
+    with pytest.raises(DataError, match="leads to both goal states"):
+        fitrl.read_trials(frame, "two_step_kool")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared folder beside the clone")
+def test_shared_files():
+    daw = fitrl.read_trials(SHARED / "hbayesdm_ts.txt", "two_step_hbayesdm").frame
+    assert (daw["state2"] == daw["choice1"]).mean() == pytest.approx(0.7068, abs=1e-4)
+    kool = fitrl.read_trials(SHARED / "mikus2025_testosterone.csv", "two_step_kool", outcome_scale=5)
+    assert kool.task.has_sides
+    assert kool.task.leads_to == (0, 1, 0, 1)
+
+
+# Agents ----------------------------------------------------------------------------------------------
+
+NEUTRAL = {"beta_2": 4.0, "alpha": 0.5, "lam": 0.8, "kappa": 0.0}
+
+
+def interactions(beta_mb, beta_mf):
+    """Effect of reward, and of reward by transition, on staying."""
+    made = fitrl.simulate(
+        "two_step_split",
+        subjects=100,
+        trials=200,
+        parameters=NEUTRAL | {"beta_mb": beta_mb, "beta_mf": beta_mf},
+        random_seed=4,
+    )
+    p = stay_by_transition(made.trials.frame).set_index("x")["mean"]
+    common, rare = (p[f"reward, {t}"] - p[f"no reward, {t}"] for t in ("common", "rare"))
+    return common + rare, common - rare
+
+
+def test_model_free_agents_stay_after_reward_and_model_based_ones_by_transition():
+    reward, interaction = interactions(0.0, 4.0)
+    assert reward > 0.3
+    assert abs(interaction) < 0.05
+    reward, interaction = interactions(4.0, 0.0)
+    assert interaction > 0.3
+    assert abs(reward) < 0.15  # payoffs drift, so that a good state stays good
+
+
+def test_transitions_and_payoffs_of_the_world():
+    frame = fitrl.simulate("two_step_daw", subjects=50, trials=200, random_seed=1).frame
+    assert (frame["state2"] == frame["choice1"]).mean() == pytest.approx(0.7, abs=0.015)
+    payoffs = frame[[f"payoff_{k}" for k in range(1, 5)]].to_numpy()
+    assert payoffs.min() >= 0.25
+    assert payoffs.max() <= 0.75
+    option = 2 * (frame["state2"].astype(int) - 1) + frame["choice2"].astype(int) - 1
+    paid = payoffs[np.arange(len(frame)), option]
+    assert (frame["outcome"] - paid).mean() == pytest.approx(0.0, abs=0.015)
+
+
+def test_an_environment_without_four_payoffs_is_refused():
+    with pytest.raises(ModelError, match="needs 4"):
+        fitrl.simulate("two_step_daw", subjects=2, trials=5, environment=fitrl_pairs())
+    with pytest.raises(ModelError, match="reversing"):
+        fitrl.simulate("two_step_daw", subjects=2, trials=5, environment="reversing")
+
+
+def fitrl_pairs():
+    from fitrl.tasks.environments import Drifting
+
+    return Drifting(2)
+
+
+def test_stay_by_transition_by_hand():
+    frame = pd.DataFrame(columns((0, 0, 1, 1, None, 0), (0, 1, 1, 1, 0, 0), (0,) * 6, (1, 0, 1, 0, None, 1)))
+    frame = frame.assign(subject_idx=0, outcome_given=[True] * 4 + [False, True])
+    table = stay_by_transition(frame).set_index("x")["mean"]
+    # Trial 1 (reward, common): stayed. Trial 2 (no reward, rare): left. Trial 3 (reward, common): stayed.
+    assert table["reward, common"] == 1.0
+    assert table["no reward, rare"] == 0.0
+    assert np.isnan(table["reward, rare"])
+    assert np.isnan(table["no reward, common"])  # the miss after trial 4 does not count
+    predicted = stay_by_transition(frame, predicted=np.array([0, 1, 1, 1, 0, 0])).set_index("x")["mean"]
+    assert predicted["reward, common"] == 0.5
+
+
+# What a fit says ---------------------------------------------------------------------------------------
+
+
+def known_fit(name, scale=1.0, n_draws=30, **options):
+    """A fit whose draws all stand at the truth; nothing is compiled or sampled."""
+    made = fitrl.simulate(name, subjects=6, trials=150, options=options, random_seed=8)
+    frame = made.frame.assign(outcome=made.frame["outcome"] * scale)
+    trials = fitrl.read_trials(frame, made.model, outcome_scale=scale)
+    plan = make_plan(made.model, trials)
+    draws = {}
+    for parameter, p in plan.parameters.items():
+        values = made.truth.query("parameter == @parameter").set_index("subject")["value"][trials.subjects].to_numpy()
+        draws[parameter] = (("chain", "draw", "subject"), np.broadcast_to(values, (2, n_draws, len(values))).copy())
+        mu = float(link_of(np.median(values), p.link, p.lower, p.upper))
+        draws[f"{parameter}_mu"] = (("chain", "draw"), np.full((2, n_draws), mu))
+        draws[f"{parameter}_sigma"] = (("chain", "draw"), np.full((2, n_draws), 0.5))
+    posterior = xr.Dataset(draws, coords={"chain": [0, 1], "draw": range(n_draws), "subject": trials.subjects})
+    spec = FitSpec(
+        name, None, (), dict(made.model.options), _parameter_specs(plan), "partial", {}, (), "default", False, 1, {},
+        (), {}, {},
+    )  # fmt: skip
+    verdict = Verdict("converged", (), 2, n_draws)
+    return made, Fit(spec, trials, xr.DataTree.from_dict({"posterior": posterior}), verdict)
+
+
+def test_predictions_of_both_choices():
+    _, fit = known_fit("two_step_split")
+    found = predict(fit, draws=40)
+    assert found.free is None
+    assert "TwoStep" in found.why_not
+    table = fitrl.latents(fit)
+    for name in ("choice1", "choice2"):
+        assert found.one_step[name].shape == (40, len(fit.trials.frame))
+        agreed = (found.one_step[name] == fit.trials.frame[name].to_numpy()).mean(axis=0)
+        # A choice is predicted as often as it is probable; all draws stand at the same values.
+        assert agreed.mean() == pytest.approx(table[f"p_{name}_mean"].mean(), abs=0.015)
+        assert np.corrcoef(agreed, table[f"p_{name}_mean"])[0, 1] > 0.8
+    kool = known_fit("two_step_kool")[1]
+    offers = kool.trials.frame[["offer_1", "offer_2"]].to_numpy()
+    drawn = predict(kool, draws=5).one_step["choice1"]
+    assert ((drawn == offers[:, 0]) | (drawn == offers[:, 1])).all()
+
+
+def test_latents_of_both_stages():
+    _, fit = known_fit("two_step_split", scale=10.0)
+    table = fitrl.latents(fit)
+    frame = fit.trials.frame
+    rpe_2 = frame["outcome"] - _cell(table, "q2", frame["state2"], frame["choice2"]) / 10
+    np.testing.assert_allclose(table["rpe_2_mean"] / 10, rpe_2, atol=1e-9)  # in the user's unit
+    assert {"q_mb_1_mean", "q_mf_2_mean", "p_choice1_mean", "p_choice2_mean"} <= set(table.columns)
+
+
+def _cell(table, name, first, second):
+    cells = np.array([[table[f"{name}_{i},{j}_mean"] for j in (0, 1)] for i in (0, 1)])
+    return cells[first, second, np.arange(len(table))]
+
+
+def test_the_figure_of_stay_probabilities(tmp_path, monkeypatch):
+    _, fit = known_fit("two_step_daw")
+    seen = {}
+    draw = report.behaviour.plot_stay
+    monkeypatch.setattr(report.behaviour, "plot_stay", lambda o, **kw: (seen.update(kw, observed=o), draw(o, **kw))[1])
+    fitrl.plot_stay(fit)
+    expected = stay_by_transition(fit.trials.frame)
+    pd.testing.assert_frame_equal(seen["observed"], expected)
+    band = seen["one_step"]
+    inside = (band["lower"] - 0.03 <= expected["mean"]) & (expected["mean"] <= band["upper"] + 0.03)
+    assert inside.all()
+    assert "stay" in report._figures(fit)
+    assert "stay" not in report._figures(known_fit("two_step_kool")[1])
+    plt.close("all")
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0])
+def test_derived_quantities(scale):
+    made, fit = known_fit("two_step_split", scale=scale)
+    table = fitrl.derived(fit)
+    truth = made.truth.pivot(index="subject", columns="parameter", values="value").loc[fit.trials.subjects]
+    w = (truth["beta_mb"] / (truth["beta_mb"] + truth["beta_mf"])).to_numpy()
+    own = table[table["subject"] != ""]
+    np.testing.assert_allclose(own["median"], w)
+    medians = truth[["beta_mb", "beta_mf"]].median()
+    population = table[table["subject"] == ""]["median"].item()
+    assert population == pytest.approx(medians["beta_mb"] / medians.sum())
+
+
+def test_derived_quantities_are_in_the_users_unit():
+    made, fit = known_fit("two_step_kool", scale=10.0)
+    table = fitrl.derived(fit).query("quantity == 'beta_mb' and subject != ''")
+    truth = made.truth.pivot(index="subject", columns="parameter", values="value").loc[fit.trials.subjects]
+    np.testing.assert_allclose(table["median"], truth["beta"] * truth["w_mb"] / 10)
+    daw = known_fit("two_step_daw", scale=10.0)
+    kappa = fitrl.derived(daw[1]).query("subject != ''")["median"]
+    truth = daw[0].truth.pivot(index="subject", columns="parameter", values="value").loc[daw[1].trials.subjects]
+    np.testing.assert_allclose(kappa, truth["beta_1"] * truth["persev"])  # logits have no unit of outcomes
+
+
+def test_a_task_of_ones_own_is_simulated_in_a_world_of_ones_own():
+    with pytest.raises(ModelError, match="no environment of its own"):
+        fitrl.simulate(OwnTwoStep, subjects=4, trials=20)
+    world = TwoStepWorld(20, 4, np.random.default_rng(1))
+    made = fitrl.simulate(OwnTwoStep, subjects=4, trials=20, environment=world, random_seed=1)
+    assert list(made.frame) == ["subject", "trial", "choice1", "state2", "choice2", "outcome"]
+    assert made.trials.n_subjects == 4
