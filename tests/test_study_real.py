@@ -101,6 +101,13 @@ def test_q_learning_falls_short_in_the_condition_with_the_best_learners():
     assert 0 < table.loc["all", "mean"] - table.loc["all", "free"] < 0.04
 
 
+def test_two_rates_and_mirrored_outcomes_reproduce_that_condition():
+    """Hardly learning from losses, and learning about the other symbol of a pair, gives accuracies of all pairs."""
+    mirrored = ("counterfactual", {"feedback": "mirrored"})
+    table = accuracies(fitted(fitrl.read_trials(turi("B"), "q_learning"), [mirrored, "dual_alpha"]))
+    assert table["inside"].all()
+
+
 def test_fontanesi_with_forgone_outcomes_and_lapses():
     trials = fontanesi()
     table = accuracies(fitted(trials, ["counterfactual", "lapse"]))
