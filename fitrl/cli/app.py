@@ -11,6 +11,7 @@ from fitrl.cli import parse
 from fitrl.cli.output import FAILED, check_folder, print_out, reported
 
 app = typer.Typer(
+    rich_markup_mode=None,  # help without rich appears in a third of the time
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -19,7 +20,6 @@ app = typer.Typer(
     epilog="Exit status: 0 converged; 2 the input or the call is wrong; 3 the fit did not converge.",
 )
 
-_DATA, _MODEL, _SAMPLER = "Data", "Model", "Sampler"
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="CSV or TSV file, one row per trial.")]
 ModelName = Annotated[
@@ -28,13 +28,11 @@ ModelName = Annotated[
 ]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="TRAIT[:option=value,...]", help="Add a trait. Repeatable.", rich_help_panel=_MODEL),
+    typer.Option("--with", metavar="TRAIT[:option=value,...]", help="Add a trait. Repeatable."),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="option=value", help="Static option, such as q0=0. Repeatable.", rich_help_panel=_MODEL
-    ),
+    typer.Option("--set", metavar="option=value", help="Static option, such as q0=0. Repeatable."),
 ]
 Column = Annotated[
     list[str] | None,
@@ -42,7 +40,6 @@ Column = Annotated[
         "--column",
         metavar="name=yours",
         help="Your name of a column: subject=ID. Repeatable.",
-        rich_help_panel=_DATA,
     ),
 ]
 Codes = Annotated[
@@ -51,7 +48,6 @@ Codes = Annotated[
         "--codes",
         metavar="choice=left,right",
         help="Labels in the order of their codes; any other is an error.",
-        rich_help_panel=_DATA,
     ),
 ]
 Scale = Annotated[
@@ -60,12 +56,11 @@ Scale = Annotated[
         "--outcome-scale",
         metavar="NUMBER|raw",
         help="Divide outcomes by it, so that they lie in 0 to 1 or -1 to 1.",
-        rich_help_panel=_DATA,
     ),
 ]
 Reset = Annotated[
     Literal["block", "session", "never"] | None,
-    typer.Option("--reset", help="When learned values start afresh.", rich_help_panel=_DATA),
+    typer.Option("--reset", help="When learned values start afresh."),
 ]
 
 
@@ -110,19 +105,19 @@ def fit(
     set_: Set = None,
     priors: Annotated[
         str,
-        typer.Option(metavar="default|hbayesdm|FILE.toml", help="Priors and links.", rich_help_panel=_MODEL),
+        typer.Option(metavar="default|hbayesdm|FILE.toml", help="Priors and links."),
     ] = "default",
     fix: Annotated[
         list[str] | None,
-        typer.Option(metavar="beta=3", help="Hold a parameter at a value. Repeatable.", rich_help_panel=_MODEL),
+        typer.Option(metavar="beta=3", help="Hold a parameter at a value. Repeatable."),
     ] = None,
     centered: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Sample a parameter centred. Repeatable.", rich_help_panel=_MODEL),
+        typer.Option(metavar="NAME", help="Sample a parameter centred. Repeatable."),
     ] = None,
     pooling: Annotated[
         Literal["partial", "none", "complete"],
-        typer.Option(help="Subjects share a population, nothing, or one value.", rich_help_panel=_MODEL),
+        typer.Option(help="Subjects share a population, nothing, or one value."),
     ] = "partial",
     column: Column = None,
     codes: Codes = None,
@@ -130,26 +125,16 @@ def fit(
     reset: Reset = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="An approximation in seconds, not to be reported.", rich_help_panel=_SAMPLER),
+        typer.Option("--quick", help="An approximation in seconds, not to be reported."),
     ] = False,
-    draws: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Draws per chain [1000].", rich_help_panel=_SAMPLER)
-    ] = None,
-    tune: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Tuning steps per chain [1000].", rich_help_panel=_SAMPLER)
-    ] = None,
-    chains: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Chains [4].", rich_help_panel=_SAMPLER)
-    ] = None,
-    cores: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Chains at the same time.", rich_help_panel=_SAMPLER)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Makes the fit repeatable.", rich_help_panel=_SAMPLER)
-    ] = None,
+    draws: Annotated[int | None, typer.Option(metavar="N", min=1, help="Draws per chain [2000].")] = None,
+    tune: Annotated[int | None, typer.Option(metavar="N", min=1, help="Tuning steps per chain [1000].")] = None,
+    chains: Annotated[int | None, typer.Option(metavar="N", min=1, help="Chains [4].")] = None,
+    cores: Annotated[int | None, typer.Option(metavar="N", min=1, help="Chains at the same time.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Makes the fit repeatable.")] = None,
     target_accept: Annotated[
         float | None,
-        typer.Option(metavar="N", min=0.5, max=0.999, help="Target acceptance [0.9].", rich_help_panel=_SAMPLER),
+        typer.Option(metavar="N", min=0.5, max=0.999, help="Target acceptance [0.9]."),
     ] = None,
 ) -> None:
     """Fit a model to a file; write tables, figures and the fit into a folder.

@@ -136,7 +136,7 @@ def fit(
     random_seed : int, optional
         Makes the fit repeatable; drawn and stored if not given.
     **sample_kwargs
-        Passed to `pm.sample`. Ours are the defaults ``draws=1000, tune=1000, chains=4, target_accept=0.9``.
+        Passed to `pm.sample`. Ours are the defaults ``draws=2000, tune=1000, chains=4, target_accept=0.9``.
 
     Returns
     -------

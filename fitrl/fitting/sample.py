@@ -18,7 +18,7 @@ from fitrl.language.state import unknown
 
 log = logging.getLogger("fitrl")
 
-DEFAULTS: dict[str, Any] = {"draws": 1000, "tune": 1000, "chains": 4, "target_accept": 0.9}
+DEFAULTS: dict[str, Any] = {"draws": 2000, "tune": 1000, "chains": 4, "target_accept": 0.9}
 LADDER = (0.95, 0.99)
 
 # What PyMC passes on to NUTS; the rest of its **kwargs would be swallowed by its own sampler.
