@@ -6,8 +6,9 @@ from scipy.stats import norm
 
 from fitrl.errors import FitError
 from fitrl.fitting.spec import ParameterSpec
-from fitrl.fitting.tables import STATISTICS, group_table, population_draws, subject_table, unit_factor
+from fitrl.fitting.tables import STATISTICS, group_table, population_draws, subject_table
 from fitrl.hierarchy.links import natural
+from fitrl.hierarchy.plan import unit_factor
 
 INF = float("inf")
 ALPHA = ParameterSpec("alpha", "learning rate", "logit", 0.0, 1.0, "", "normal(0, 1.5)", "halfnormal(1)")

@@ -14,6 +14,7 @@ from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import SAMPLE_DIMS, diagnostics
 from fitrl.fitting.spec import ParameterSpec
 from fitrl.hierarchy.links import natural
+from fitrl.hierarchy.plan import unit_factor
 
 STATISTICS = (
     "post_mean",
@@ -36,36 +37,6 @@ QUANTITIES = {
 # digits up to a between-subject sd of 5 logits, far above what is seen.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
-
-
-def unit_factor(parameter: ParameterSpec, outcome_scale: float) -> float:
-    """Return what a natural-scale value is multiplied by to be in the user's outcome unit.
-
-    Parameters
-    ----------
-    parameter : ParameterSpec
-        Its `unit` decides.
-    outcome_scale : float
-        What the outcomes were divided by, above 0.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    FitError
-        If `outcome_scale` is not above 0.
-
-    Examples
-    --------
-    >>> beta = ParameterSpec("beta", "", "log", 0, float("inf"), "1/outcome", "normal(1, 1)", "halfnormal(1)")
-    >>> unit_factor(beta, 100.0)
-    0.01
-    """
-    if not outcome_scale > 0 or not np.isfinite(outcome_scale):
-        raise FitError(f"the outcome scale is {outcome_scale}; expected a number above 0.")
-    return {"": 1.0, "outcome": float(outcome_scale), "1/outcome": 1.0 / outcome_scale}[parameter.unit]
 
 
 def population_draws(idata: xr.DataTree, parameters: Sequence[ParameterSpec], outcome_scale: float) -> xr.Dataset:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitrl.data import Trials
-from fitrl.errors import ModelError
+from fitrl.errors import FitError, ModelError
 from fitrl.hierarchy.links import link_of
 from fitrl.hierarchy.priors import resolve_priors
 from fitrl.language.model import Model
@@ -77,9 +77,34 @@ class Plan:
         return {n: p for n, p in self.parameters.items() if n not in self.fixed}
 
 
-def unit_factor(parameter: Parameter | Any, outcome_scale: float) -> float:
-    """Factor from the model's scaled outcomes to the user's own unit: 1 / scale for a slope on outcomes."""
-    return {"1/outcome": 1.0 / outcome_scale, "outcome": outcome_scale}.get(parameter.unit, 1.0)
+def unit_factor(parameter: Any, outcome_scale: float) -> float:
+    """Return what a natural-scale value is multiplied by to be in the user's outcome unit.
+
+    Parameters
+    ----------
+    parameter : Parameter or ParameterSpec
+        Its `unit` decides.
+    outcome_scale : float
+        What the outcomes were divided by, above 0.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    FitError
+        If `outcome_scale` is not above 0.
+
+    Examples
+    --------
+    >>> from fitrl.models import q_learning
+    >>> unit_factor(q_learning.parameters()["beta"], 100.0)
+    0.01
+    """
+    if not outcome_scale > 0 or not np.isfinite(outcome_scale):
+        raise FitError(f"the outcome scale is {outcome_scale}; expected a number above 0.")
+    return {"": 1.0, "outcome": float(outcome_scale), "1/outcome": 1.0 / outcome_scale}[parameter.unit]
 
 
 def make_plan(

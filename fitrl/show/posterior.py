@@ -17,8 +17,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from fitrl.errors import FitError
-from fitrl.fitting.tables import population_draws, unit_factor
+from fitrl.fitting.tables import population_draws
 from fitrl.hierarchy.links import link_of
+from fitrl.hierarchy.plan import unit_factor
 from fitrl.language.parameters import Prior
 from fitrl.show import style
 from fitrl.show.summary import rounded
