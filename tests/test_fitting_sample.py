@@ -1,11 +1,15 @@
 """The retry ladder, the door to pm.sample, and what is left after an interruption."""
 
 import numpy as np
+import nutpie
 import pymc as pm
 import pytest
 import xarray as xr
 
+import fitrl
 from fitrl.errors import FitError, FitrlError
+from fitrl.fitting import sample as sampling
+from fitrl.fitting.compiled import compile_model
 from fitrl.fitting.sample import check_sample_kwargs, sample
 
 
@@ -29,16 +33,15 @@ def tree(divergences=0, chains=4, draws=100, missing=()):
 
 @pytest.fixture
 def sampler(monkeypatch):
-    """Stand in for pm.sample: returns the prepared trees in turn and keeps the calls."""
+    """Stand in for the sampler: returns the prepared trees in turn and keeps the calls."""
     calls, results = [], []
 
-    def stand_in(**kwargs):
-        calls.append(kwargs)
+    def stand_in(model, arguments):
+        calls.append(arguments)
         return results.pop(0)
 
-    # The signature is what check_sample_kwargs reads.
-    stand_in.__signature__ = __import__("inspect").signature(pm.sample)
-    monkeypatch.setattr(pm, "sample", stand_in)
+    monkeypatch.setattr(sampling, "_nutpie", lambda model, arguments: lambda a: stand_in(model, a))
+    monkeypatch.setattr(sampling, "_pymc", stand_in)
     return calls, results
 
 
@@ -108,3 +111,53 @@ def test_a_slip_in_an_argument_is_named():
     with pytest.raises(FitError, match=r'no argument "darws"\. Did you mean "draws"'):
         check_sample_kwargs({"darws": 10})
     check_sample_kwargs({"target_accept": 0.9, "max_treedepth": 8, "nuts_sampler": "pymc", "cores": 1})
+
+
+@pytest.fixture(scope="module")
+def small():
+    trials = fitrl.simulate("q_learning", subjects=5, trials=30, random_seed=1).trials
+    return fitrl.build("q_learning", trials), trials
+
+
+def test_both_doors_to_nutpie_give_the_same_draws(small):
+    model, _ = small
+    run = {"draws": 50, "tune": 50, "chains": 2, "cores": 2, "random_seed": 7, "progressbar": False}
+    ours, _, _ = sample(model, run)
+    theirs = pm.sample(model=model, target_accept=0.9, compute_convergence_checks=False, **run)
+    for name, draws in theirs["posterior"].data_vars.items():
+        np.testing.assert_array_equal(ours["posterior"][name], draws)
+    assert set(ours.children) == set(theirs.children)
+    assert ours["posterior"].attrs.keys() >= {"sampling_time", "tuning_steps"}
+
+
+def test_entry_points_are_kept_on_disk(small):
+    model, _ = small
+    compile_model(model)
+    again = compile_model(model)
+    assert again.compiled_logp_func.cache_hits == again.compiled_expand_func.cache_hits == 1
+
+
+def test_one_compilation_serves_other_data_of_the_same_design(small):
+    model, _ = small
+    other_trials = fitrl.simulate("q_learning", subjects=5, trials=41, random_seed=2).trials
+    other = fitrl.build("q_learning", other_trials)
+    run = {"draws": 20, "tune": 20, "chains": 1, "seed": 3, "progress_bar": False}
+    data = {name: other[name].get_value() for name in (v.name for v in other.data_vars)}
+    swapped = nutpie.sample(compile_model(model).with_data(**data), **run)
+    fresh = nutpie.sample(compile_model(other), **run)
+    np.testing.assert_array_equal(swapped["posterior"]["alpha"], fresh["posterior"]["alpha"])
+
+
+def test_an_argument_that_only_pymc_knows_goes_to_pymc(monkeypatch, small):
+    model, _ = small
+    seen = {}
+
+    def stand_in(**kwargs):
+        seen.update(kwargs)
+        return tree(draws=5, chains=1)
+
+    stand_in.__signature__ = __import__("inspect").signature(pm.sample)
+    monkeypatch.setattr(pm, "sample", stand_in)
+    sample(model, {"draws": 5, "tune": 5, "chains": 1, "nuts_sampler": "pymc"})
+    assert seen["nuts_sampler"] == "pymc"
+    assert seen["model"] is model

@@ -13,6 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from fitrl.data.trials import Trials
 from fitrl.errors import FitError, Problem
+from fitrl.fitting import fit as fit_module
 from fitrl.fitting import store
 from fitrl.fitting.codec import frame_from_dataset, frame_to_dataset, pack, unpack
 from fitrl.fitting.fit import Fit
@@ -211,7 +212,7 @@ def test_an_interrupted_save_leaves_the_previous_result(tmp_path, monkeypatch, e
 
         monkeypatch.setattr(store.os, "replace", third_time)
     else:
-        monkeypatch.setattr(store, moment, interrupted)
+        monkeypatch.setattr(fit_module if moment == "subject_table" else store, moment, interrupted)
     with pytest.raises(error):
         save(make_fit(2), tmp_path)
     monkeypatch.undo()
@@ -219,7 +220,7 @@ def test_an_interrupted_save_leaves_the_previous_result(tmp_path, monkeypatch, e
 
 
 def test_an_interrupted_first_save_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "group_table", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(fit_module, "group_table", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save(make_fit(), tmp_path / "results")
     assert not (tmp_path / "results").exists()

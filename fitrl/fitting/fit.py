@@ -19,8 +19,10 @@ import xarray as xr
 import fitrl.models
 from fitrl.data import Trials, read_trials
 from fitrl.errors import FitError
+from fitrl.fitting.diagnostics import diagnostics
 from fitrl.fitting.sample import check_sample_kwargs, sample
 from fitrl.fitting.spec import FitSpec, ParameterSpec
+from fitrl.fitting.tables import group_table, subject_table
 from fitrl.fitting.verdict import Verdict, judge
 from fitrl.hierarchy.build import build_model
 from fitrl.hierarchy.plan import Plan, make_plan, unit_factor
@@ -62,6 +64,23 @@ class Fit:
     def model(self) -> pm.Model:
         """The PyMC model, built when first asked for."""
         return build_model(self.plan, self.trials)
+
+    @cached_property
+    def group(self) -> pd.DataFrame:
+        """The population: see `fitrl.fitting.tables.group_table`."""
+        spec = self.spec
+        return group_table(self.idata, spec.parameters, self.trials.outcome_scale, spec.pooling, quick=spec.quick)
+
+    @cached_property
+    def subjects(self) -> pd.DataFrame:
+        """Every subject's parameters: see `fitrl.fitting.tables.subject_table`."""
+        spec, known = self.spec, self.diagnostics
+        return subject_table(self.idata, spec.parameters, self.trials.outcome_scale, quick=spec.quick, known=known)
+
+    @cached_property
+    def diagnostics(self) -> dict[str, xr.Dataset] | None:
+        """Chain diagnostics of the subjects' natural-scale values; None where there are no chains."""
+        return None if self.spec.quick else _subject_diagnostics(self.idata, self.spec.parameters)
 
     def __repr__(self) -> str:
         return f"Fit({self.plan.model.describe()}, {self.trials.n_subjects} subjects: {self.verdict.status})"
@@ -200,9 +219,11 @@ def fit(
         timings=timings | spent,
     )
     _label_observations(idata, trials)
-    verdict = judge(idata, spec.parameters, quick=quick, attempts=attempts)
+    known = None if quick else _subject_diagnostics(idata, spec.parameters)
+    verdict = judge(idata, spec.parameters, quick=quick, attempts=attempts, known=known)
     result = Fit(spec, trials, idata, verdict)
-    result.__dict__["plan"], result.__dict__["model"] = plan, pymc_model  # already made: no need to rebuild
+    # Made already: no need to make them again.
+    result.__dict__.update(plan=plan, model=pymc_model, diagnostics=known)
     return result
 
 
@@ -275,6 +296,11 @@ def _source_of(given: Any, model: Model) -> str | None:
             "file or a notebook cell, or pass the path of its file."
         ) from None
     return f"from fitrl.language import *\nfrom fitrl.tasks import *\n\n\n{inspect.cleandoc(text)}\n"
+
+
+def _subject_diagnostics(idata: xr.DataTree, parameters: Sequence[ParameterSpec]) -> dict[str, xr.Dataset]:
+    posterior = idata["posterior"].to_dataset()
+    return diagnostics(posterior[[p.name for p in parameters]])
 
 
 def _nothing_to_estimate() -> xr.DataTree:

@@ -6,12 +6,16 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pymc as pm
 import xarray as xr
+from pymc.backends.arviz import patch_nutpie_idata
+from pymc.progress_bar.progress import NutpieProgressBarManager
+from pymc.util import get_random_generator
 
 from fitrl.errors import FitError, FitInterrupted
 from fitrl.language.state import unknown
@@ -20,6 +24,14 @@ log = logging.getLogger("fitrl")
 
 DEFAULTS: dict[str, Any] = {"draws": 2000, "tune": 1000, "chains": 4, "target_accept": 0.9}
 LADDER = (0.95, 0.99)
+
+# Arguments of pm.sample that `_run_nutpie` understands; any other goes to pm.sample itself.
+_OURS = {"draws", "tune", "chains", "cores", "random_seed", "progressbar", "quiet", "nuts", "target_accept"} | {
+    "discard_tuned_samples",
+    "initvals",
+    "var_names",
+    "compute_convergence_checks",
+}
 
 # What PyMC passes on to NUTS; the rest of its **kwargs would be swallowed by its own sampler.
 _NUTS = ("nuts", "target_accept", "max_treedepth")
@@ -54,7 +66,8 @@ def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tup
     model : pymc.Model
         What `fitrl.build` made.
     kwargs : mapping
-        For `pm.sample`; our `DEFAULTS` fill what is not given.
+        For `pm.sample`; our `DEFAULTS` fill what is not given. The usual ones run nutpie without PyMC in
+        between, which saves its compilation; the draws are the same.
 
     Returns
     -------
@@ -73,16 +86,18 @@ def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tup
         arguments["nuts"] = nuts
     attempts: list[dict[str, Any]] = []
     timings = {"compile": 0.0, "sample": 0.0}
+    started = time.perf_counter()
+    run = _nutpie(model, arguments) if _is_nutpie(arguments) else partial(_pymc, model)
     for rung, target in enumerate(ladder):
         if rung and target <= ladder[0]:
             continue
-        started = time.perf_counter()
-        idata = _one_run(model, arguments | _with_target(arguments, target))
+        idata = _tidied(run(arguments | _with_target(arguments, target)))
         elapsed = time.perf_counter() - started
         sampling = float(idata["posterior"].attrs.get("sampling_time", np.nan))
         sampling = sampling if 0 <= sampling <= elapsed else elapsed
         timings["compile"] += elapsed - sampling
         timings["sample"] += sampling
+        started = time.perf_counter()
         sizes = idata["posterior"].sizes
         interrupted = sizes["draw"] < arguments["draws"] or sizes["chain"] < arguments["chains"]
         divergences = int(idata["sample_stats"]["diverging"].sum())
@@ -105,9 +120,57 @@ def _n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _one_run(model: pm.Model, arguments: dict[str, Any]) -> xr.DataTree:
+def _is_nutpie(arguments: Mapping[str, Any]) -> bool:
+    """Whether the call is one that nutpie can answer without PyMC in between."""
+    others = {name for name, value in arguments.items() if name not in _OURS and value is not None}
+    named = others == {"nuts_sampler"} and arguments["nuts_sampler"] == "nutpie"
+    return (not others or named) and isinstance(arguments.get("initvals"), dict | None)
+
+
+def _pymc(model: pm.Model, arguments: Mapping[str, Any]) -> xr.DataTree:
     # PyMC's own checks print for some samplers and not for others; the verdict replaces them.
-    idata = pm.sample(model=model, **({"compute_convergence_checks": False} | arguments))
+    return pm.sample(model=model, **{"compute_convergence_checks": False, **arguments})
+
+
+def _nutpie(model: pm.Model, arguments: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], xr.DataTree]:
+    """Compile once for all attempts; what is returned samples as `pm.sample` would."""
+    from fitrl.fitting.compiled import compile_model
+
+    compiled = compile_model(model, initial_points=arguments.get("initvals"), var_names=arguments.get("var_names"))
+    return partial(_run_nutpie, model, compiled)
+
+
+def _run_nutpie(model: pm.Model, compiled: Any, arguments: Mapping[str, Any]) -> xr.DataTree:
+    import nutpie
+
+    nuts = dict(arguments.get("nuts") or {})
+    nuts.setdefault("target_accept", arguments.get("target_accept"))
+    if "max_treedepth" in nuts:
+        nuts["maxdepth"] = nuts.pop("max_treedepth")
+    # The seed that pm.sample would give: the same call gives the same draws through either door.
+    seed = get_random_generator(arguments.get("random_seed")).spawn(arguments["chains"])[0].integers(2**30)
+    progressbar = arguments.get("progressbar", True) and not arguments.get("quiet")
+    progress = NutpieProgressBarManager(arguments["chains"], arguments["draws"], progressbar)
+    started = time.perf_counter()
+    with progress:
+        idata = nutpie.sample(
+            compiled,
+            draws=arguments["draws"],
+            tune=max(arguments["tune"], 1),  # nutpie panics at 0
+            chains=arguments["chains"],
+            cores=arguments["cores"],
+            seed=int(seed),
+            save_warmup=not arguments.get("discard_tuned_samples", True),
+            progress_bar=False,
+            progress_callback=progress.update,
+            **nuts,
+        )
+    patch_nutpie_idata(idata, model, sampling_time=time.perf_counter() - started)
+    return idata
+
+
+def _tidied(idata: xr.DataTree) -> xr.DataTree:
+    """Give the statistics one set of names, and keep whole draws only."""
     stats = idata["sample_stats"].to_dataset()
     idata["sample_stats"] = xr.DataTree(
         stats.rename({k: v for k, v in _STATS.items() if k in stats and v not in stats})

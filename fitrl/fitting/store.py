@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -19,11 +19,9 @@ import xarray as xr
 from fitrl.errors import FitError
 from fitrl.fitting.codec import frame_from_dataset, frame_to_dataset, pack, unpack
 from fitrl.fitting.spec import FitSpec
-from fitrl.fitting.tables import group_table, subject_table
 from fitrl.fitting.verdict import Verdict
 
 if TYPE_CHECKING:
-    from fitrl.data.trials import Trials
     from fitrl.fitting.fit import Fit
 
 FIT_FILE = "fit.nc"
@@ -34,27 +32,7 @@ _OBJECTS = "fitrl_objects"  # JSON: variable of objects -> how its cells are sto
 _ATTRS = "fitrl_attrs"  # JSON of attributes that netCDF would change or refuse
 
 
-class Storable(Protocol):
-    """What `save` needs of a fit."""
-
-    @property
-    def spec(self) -> FitSpec:
-        """The declaration."""
-
-    @property
-    def trials(self) -> Trials:
-        """The data."""
-
-    @property
-    def idata(self) -> xr.DataTree:
-        """The draws."""
-
-    @property
-    def verdict(self) -> Verdict:
-        """The convergence verdict."""
-
-
-def save(fit: Storable, folder: str | Path) -> Path:
+def save(fit: Fit, folder: str | Path) -> Path:
     """Write a fit into a folder: ``fit.nc``, ``group.csv``, ``subjects.csv``, ``verdict.json``.
 
     Parameters
@@ -81,14 +59,11 @@ def save(fit: Storable, folder: str | Path) -> Path:
     True
     """
     folder = Path(folder)
-    scale, spec = fit.trials.outcome_scale, fit.spec
     tree = _to_tree(fit)
     with staged(folder) as stage:
         tree.to_netcdf(stage / FIT_FILE, engine="h5netcdf")
-        table = group_table(fit.idata, spec.parameters, scale, spec.pooling, quick=spec.quick)
-        table.to_csv(stage / "group.csv", index=False)
-        table = subject_table(fit.idata, spec.parameters, scale, quick=spec.quick)
-        table.to_csv(stage / "subjects.csv", index=False)
+        fit.group.to_csv(stage / "group.csv", index=False)
+        fit.subjects.to_csv(stage / "subjects.csv", index=False)
         verdict = json.dumps(fit.verdict.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         (stage / "verdict.json").write_text(verdict + "\n", encoding="utf-8")
     return folder
@@ -220,7 +195,7 @@ def _set_aside(target: Path, aside: Path) -> None:
         os.replace(target, aside)
 
 
-def _to_tree(fit: Storable) -> xr.DataTree:
+def _to_tree(fit: Fit) -> xr.DataTree:
     """Put everything about a fit into one tree that netCDF can hold; the fit is not changed."""
     taken = [name for name in _FRAMES if name in fit.idata.children]
     if taken:

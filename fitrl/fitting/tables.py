@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import arviz_stats as az
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from fitrl.errors import FitError
-from fitrl.fitting.diagnostics import SAMPLE_DIMS, diagnostics
+from fitrl.fitting.diagnostics import SAMPLE_DIMS, diagnostics, highest_density
 from fitrl.fitting.spec import ParameterSpec
 from fitrl.hierarchy.links import natural
 from fitrl.hierarchy.plan import unit_factor
@@ -163,6 +162,7 @@ def subject_table(
     outcome_scale: float,
     *,
     quick: bool = False,
+    known: Mapping[str, xr.Dataset] | None = None,
 ) -> pd.DataFrame:
     """Tabulate the subjects' estimates on the natural scale, one row per subject and parameter.
 
@@ -176,6 +176,8 @@ def subject_table(
         What the outcomes were divided by; undone in every row.
     quick : bool
         Whether the draws come from a Laplace approximation: the chain diagnostics are then NaN.
+    known : mapping of str to Dataset, optional
+        The `diagnostics` of the natural-scale values, where the gate has computed them.
 
     Returns
     -------
@@ -202,8 +204,11 @@ def subject_table(
             f"the posterior holds no subject values of {', '.join(missing)}; "
             "expected one variable per fitted parameter."
         )
-    draws = xr.Dataset({p.name: unit_factor(p, outcome_scale) * posterior[p.name] for p in parameters})
-    found = _statistics(draws, quick=quick)
+    factor = xr.Dataset({p.name: unit_factor(p, outcome_scale) for p in parameters})
+    draws = posterior[[p.name for p in parameters]] * factor
+    if known is not None:  # of the values in scaled outcomes: what carries their unit is rescaled
+        known = {name: values * factor if name in ("sd", "mcse_mean") else values for name, values in known.items()}
+    found = _statistics(draws, quick=quick, known=known)
     parts = []
     for p in parameters:
         part = xr.Dataset({statistic: found[statistic][p.name] for statistic in STATISTICS})
@@ -235,11 +240,8 @@ def _population_mean(mu: xr.DataArray, sigma: xr.DataArray, p: ParameterSpec) ->
     if p.link == "log":
         eta = mu + sigma**2 / 2
         return eta.copy(data=p.lower + np.exp(eta.values))
-    mean = xr.zeros_like(mu)
-    # Node by node: the memory stays that of one array of draws.
-    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        mean = mean + weight * _natural(mu + sigma * node, p)
-    return mean
+    nodes = mu.values[..., None] + sigma.transpose(*mu.dims).values[..., None] * _NODES
+    return mu.copy(data=natural(nodes, p.link, p.lower, p.upper) @ _WEIGHTS)
 
 
 def _in_user_unit(values: xr.DataArray, quantity: str, p: ParameterSpec, outcome_scale: float) -> xr.DataArray:
@@ -256,18 +258,16 @@ def _in_user_unit(values: xr.DataArray, quantity: str, p: ParameterSpec, outcome
     return values
 
 
-def _statistics(draws: xr.Dataset, *, quick: bool) -> dict[str, Any]:
-    """Compute every statistic of every variable at once."""
+def _statistics(draws: xr.Dataset, *, quick: bool, known: Mapping[str, xr.Dataset] | None = None) -> dict[str, Any]:
+    """Compute every statistic of every variable at once; the diagnostics may be known already."""
     if quick:
         # Independent draws of one normal approximation: a chain diagnostic of them would look perfect.
         empty = draws.mean(SAMPLE_DIMS).map(lambda values: xr.full_like(values, np.nan, dtype=float))
         found = dict.fromkeys(("mcse_mean", "ess_bulk", "ess_tail", "r_hat"), empty)
         found["post_sd"] = draws.std(SAMPLE_DIMS, ddof=1)
     else:
-        found = diagnostics(draws)
+        found = dict(diagnostics(draws) if known is None else known)
         found["post_sd"] = found.pop("sd")
     found["post_mean"] = draws.mean(SAMPLE_DIMS)
-    interval = az.hdi(draws, prob=0.95, dim=SAMPLE_DIMS)
-    found["hdi95_lower"] = interval.sel(ci_bound="lower", drop=True)
-    found["hdi95_upper"] = interval.sel(ci_bound="upper", drop=True)
+    found["hdi95_lower"], found["hdi95_upper"] = highest_density(draws)
     return found

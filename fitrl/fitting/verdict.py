@@ -192,6 +192,7 @@ def judge(
     *,
     quick: bool = False,
     attempts: Sequence[Mapping[str, Any]] = (),
+    known: Mapping[str, xr.Dataset] | None = None,
 ) -> Verdict:
     """Pass the convergence gate over a fit.
 
@@ -209,6 +210,8 @@ def judge(
         Whether the draws come from a Laplace approximation.
     attempts : sequence of mapping
         Log of the retries, the last one being this fit.
+    known : mapping of str to Dataset, optional
+        The `diagnostics` of the subjects' natural-scale values, if they are known; computed otherwise.
 
     Returns
     -------
@@ -249,7 +252,7 @@ def judge(
     checks = [
         *_sampler_checks(idata, size[0], log),
         *_group_checks(group, posterior),
-        *_subject_checks(subject, with_mcse=not group.data_vars),
+        *_subject_checks(subject, known, with_mcse=not group.data_vars),
     ]
     failed = any(c.level == "fail" and not c.passed for c in checks)
     return Verdict("not converged" if failed else "converged", tuple(checks), *size, log)
@@ -326,12 +329,13 @@ def _group_checks(group: xr.Dataset, posterior: xr.Dataset) -> list[Check]:
     return checks
 
 
-def _subject_checks(subject: xr.Dataset, *, with_mcse: bool) -> list[Check]:
+def _subject_checks(subject: xr.Dataset, known: Mapping[str, xr.Dataset] | None, *, with_mcse: bool) -> list[Check]:
     """Check the subjects' natural-scale values together."""
     if not subject.data_vars:
         return []
     n_chains = subject.sizes["chain"]
-    found = diagnostics(subject)
+    names = list(subject.data_vars)
+    found = diagnostics(subject) if known is None else {name: values[names] for name, values in known.items()}
     checks = []
     if n_chains > 1:
         r_hat = np.concatenate([v.values.ravel() for v in found["r_hat"].data_vars.values()])

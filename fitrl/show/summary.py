@@ -12,7 +12,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fitrl.fitting.tables import group_table, subject_table
 from fitrl.hierarchy.plan import unit_factor
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ def summary(fit: Fit) -> pd.DataFrame:
     --------
     >>> fitrl.summary(result).query("quantity == 'pop_median'")  # doctest: +SKIP
     """
-    spec = fit.spec
-    return group_table(fit.idata, spec.parameters, fit.trials.outcome_scale, spec.pooling, quick=spec.quick)
+    return fit.group.copy()
 
 
 def render_summary(fit: Fit) -> RenderableType:
@@ -86,9 +84,7 @@ def _population(fit: Fit) -> Table:
     """One row per parameter: population median, or mean of these subjects without pooling."""
     quantity = _quantity(fit)
     group = summary(fit).query("quantity == @quantity").set_index("parameter")
-    subjects = subject_table(fit.idata, fit.spec.parameters, fit.trials.outcome_scale, quick=fit.spec.quick).groupby(
-        "parameter"
-    )["post_mean"]
+    subjects = fit.subjects.groupby("parameter")["post_mean"]
     several = fit.spec.pooling != "complete"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("parameter", "meaning"):
