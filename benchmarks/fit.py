@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 FITRL = str(Path(sys.executable).with_name("fitrl"))
-PARTS = ("import", "build", "compile", "sample", "write")
+PARTS = ("import", "build", "pilot", "compile", "sample", "write")
 
 
 def one_fit(arguments, out, caches):

@@ -23,6 +23,7 @@ FILES = {
     "group.csv": "population: location, scale, median, mean, with diagnostics",
     "subjects.csv": "every subject's parameters, with intervals and diagnostics",
     "derived.csv": "what follows from the parameters, such as a weight from two slopes",
+    "predictions.csv": "signatures of behaviour, observed and predicted, inside or outside",
     "latents.csv": "trial by trial: values, prediction errors, choice probability",
     "verdict.json": "every convergence check with its limit",
     "figures": "posterior, subjects, traces, behaviour against predictions",
@@ -62,19 +63,21 @@ def run_fit(model: str, trials: Trials, out: Path, declaration: Mapping[str, Any
     found = fit(model, trials, **declaration)
     found.spec.timings["import"] = imported
     started = time.perf_counter()
-    write_results(found, out)
+    predictions = write_results(found, out)
     written = time.perf_counter() - started
 
     from fitrl.show.summary import render_summary
 
     print_out("")
     print_out(render_summary(found))
+    if predictions:
+        print_out(f"\n{predictions}")
     print_out(_where(out))
     print_out(_timings({**found.spec.timings, "write": written}), style="dim")
     return found.verdict.status != "not converged"
 
 
-def write_results(fit: Fit, out: Path) -> None:
+def write_results(fit: Fit, out: Path) -> str:
     """Write the fit, its tables, latents and figures into a folder: all of them, or none.
 
     Parameters
@@ -82,6 +85,11 @@ def write_results(fit: Fit, out: Path) -> None:
     fit : Fit
     out : Path
         Made if it does not exist.
+
+    Returns
+    -------
+    str
+        Which signatures of behaviour lie outside of their predictions; empty for a task that has none.
 
     Raises
     ------
@@ -91,8 +99,10 @@ def write_results(fit: Fit, out: Path) -> None:
     from fitrl.fitting.derived import derived
     from fitrl.fitting.predict import latents
     from fitrl.fitting.store import staged
+    from fitrl.show.predictions import behaviour_of, check_predictions, outside
     from fitrl.show.report import write_figures
 
+    data, said = behaviour_of(fit), ""
     with staged(out) as stage:
         fit.save(stage)
         if fit.plan.model.derived():
@@ -100,7 +110,14 @@ def write_results(fit: Fit, out: Path) -> None:
         else:
             (out / "derived.csv").unlink(missing_ok=True)  # of an earlier fit
         latents(fit).to_csv(stage / "latents.csv", index=False)
-        write_figures(fit, stage / "figures")
+        write_figures(fit, stage / "figures", data)
+        if data is not None:
+            table = check_predictions(data)
+            table.to_csv(stage / "predictions.csv", index=False)
+            said = outside(table)
+        else:
+            (out / "predictions.csv").unlink(missing_ok=True)  # of an earlier fit
+    return said
 
 
 def _where(out: Path) -> Table:
@@ -121,7 +138,7 @@ def _where(out: Path) -> Table:
 
 
 def _timings(seconds: Mapping[str, float]) -> str:
-    order = ("import", "build", "compile", "sample", "write")
+    order = ("import", "build", "pilot", "compile", "sample", "write")
     names = [name for name in order if name in seconds] + [name for name in seconds if name not in order]
     parts = [f"{name} {seconds[name]:.1f}" for name in names]
     return f"\nSeconds: {', '.join(parts)}; {sum(seconds.values()):.0f} in all"

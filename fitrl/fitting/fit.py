@@ -20,11 +20,13 @@ import fitrl.models
 from fitrl.data import Trials, read_trials
 from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import diagnostics
+from fitrl.fitting.pilot import look
 from fitrl.fitting.sample import check_sample_kwargs, sample
 from fitrl.fitting.spec import FitSpec, ParameterSpec
 from fitrl.fitting.tables import group_table, subject_table
 from fitrl.fitting.verdict import Verdict, judge
 from fitrl.hierarchy.build import build_model
+from fitrl.hierarchy.parametrization import inform
 from fitrl.hierarchy.plan import Plan, make_plan, unit_factor
 from fitrl.hierarchy.priors import preset_options
 from fitrl.language.files import read_model_file
@@ -155,7 +157,7 @@ def fit(
     random_seed : int, optional
         Makes the fit repeatable; drawn and stored if not given.
     **sample_kwargs
-        Passed to `pm.sample`. Ours are the defaults ``draws=2000, tune=1000, chains=4, target_accept=0.9``.
+        Passed to `pm.sample`. Ours are the defaults ``draws=1000, tune=1000, chains=4, target_accept=0.9``.
 
     Returns
     -------
@@ -200,7 +202,11 @@ def fit(
 
         idata, spent = laplace(plan, trials, random_seed=seed)
     else:
-        idata, attempts, spent = sample(pymc_model, {**sample_kwargs, "random_seed": seed})
+        started = time.perf_counter()
+        information, start = look(plan, trials)
+        inform(pymc_model, information)
+        timings["pilot"] = time.perf_counter() - started
+        idata, attempts, spent = sample(pymc_model, {"initvals": start, **sample_kwargs, "random_seed": seed})
     spec = FitSpec(
         model=_model_name(model, plan.model),
         source=source,

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytensor
 import xarray as xr
 
 from fitrl.data import Trials
 from fitrl.errors import FitError
 from fitrl.fitting.population import Likelihood, Subjects, find_population, find_subjects
-from fitrl.hierarchy.build import build_model, prior_draws, separate_prior
+from fitrl.fitting.subjects import subject_likelihood
+from fitrl.hierarchy.build import normal_prior, separate_prior
 from fitrl.hierarchy.links import natural
 from fitrl.hierarchy.plan import Plan
-from fitrl.language.parameters import Prior
 
 log = logging.getLogger("fitrl")
 
@@ -69,7 +67,7 @@ def laplace(
     started = time.perf_counter()
     likelihood = subject_likelihood(plan, trials)
     parameters = plan.estimated
-    origin = np.array([_normal(p.location) for p in parameters.values()])
+    origin = np.array([normal_prior(p.location) for p in parameters.values()])
     at_origin, gradient = likelihood(np.repeat(origin[:, :1], trials.n_subjects, axis=1))
     if not (np.isfinite(at_origin).all() and np.isfinite(gradient).all()):
         raise FitError(
@@ -84,50 +82,6 @@ def laplace(
     return idata, {"compile": compiled - started, "sample": time.perf_counter() - compiled}
 
 
-def subject_likelihood(plan: Plan, trials: Trials) -> Likelihood:
-    """Compile the log-likelihood of every subject and its gradient.
-
-    Parameters
-    ----------
-    plan : Plan
-        Model, fixed values and links.
-    trials : Trials
-        The data.
-
-    Returns
-    -------
-    callable
-        From link-scale values of the estimated parameters, shape (parameter, subject), to log-likelihoods,
-        shape (subject,), and their gradient, shape (parameter, subject).
-    """
-    # Separate subjects depend on nothing but their own offsets, which are their values up to a constant: so
-    # the gradient of the sum over subjects holds the gradient of each of them.
-    model = build_model(replace(plan, pooling="none", centered=()), trials)
-    offsets = [model.rvs_to_values[model[f"{name}_offset"]] for name in plan.estimated]
-    scores = model.logp(vars=model.observed_RVs, sum=False, jacobian=False)
-    gradient: Any = pytensor.grad(sum(score.sum() for score in scores), offsets)
-    function = model.compile_fn([*scores, *gradient], inputs=offsets, point_fn=False)
-    scored = [np.asarray(model.coords[model.named_vars_to_dims[v.name][0]]) for v in model.observed_RVs]
-    owner = trials.frame["subject_idx"].to_numpy()[np.concatenate(scored)]
-    location, spread = np.array([separate_prior(p) for p in plan.estimated.values()]).T[:, :, None]
-
-    def likelihood(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = function(*((eta - location) / spread))
-        by_row = np.concatenate([np.ravel(values) for values in found[: len(scores)]])
-        total = np.bincount(owner, weights=by_row, minlength=trials.n_subjects)
-        return total, np.stack(found[len(scores) :]) / spread
-
-    return likelihood
-
-
-def _normal(prior: Prior) -> tuple[float, float]:
-    """Mean and sd of the normal prior that stands in for a prior on a location."""
-    if prior.family == "normal":
-        return prior.args[0], prior.args[1]
-    low, middle, high = np.quantile(prior_draws(prior, 20_000, np.random.default_rng(0)), [0.25, 0.5, 0.75])
-    return float(middle), float((high - low) / 1.349)
-
-
 # One function per pooling: draws by name, (draw,) or (draw, subject), subjects on the natural scale -----
 
 
@@ -137,6 +91,8 @@ def _partial(
     wide = np.array([separate_prior(p)[1] for p in plan.estimated.values()])
     scales = [p.scale for p in plan.estimated.values()]
     found = find_population(likelihood, n_subjects, origin[:, 0], origin[:, 1], scales, wide)
+    if not found.settled:
+        log.warning("the quick fit has not settled after %d rounds; its population is rougher still.", found.n_rounds)
     n = len(wide)
     away = rng.multivariate_normal(np.zeros(n), found.location_covariance, size=draws, method="eigh")
     log_ratio = rng.multivariate_normal(np.zeros(n), found.log_scale_covariance, size=draws, method="eigh")

@@ -6,7 +6,6 @@ shape (parameter, subject), to the log-likelihood of every subject and its gradi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +13,6 @@ import numpy as np
 from scipy.optimize import brentq
 
 from fitrl.language.parameters import Prior
-
-log = logging.getLogger("fitrl")
 
 Likelihood = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -79,6 +76,8 @@ class Population:
         Given this population.
     n_rounds : int
         Rounds of expectation-maximisation.
+    settled : bool
+        Whether the last of them moved the population no more.
     """
 
     location: np.ndarray
@@ -87,9 +86,17 @@ class Population:
     log_scale_covariance: np.ndarray
     subjects: Subjects
     n_rounds: int
+    settled: bool
 
 
-def find_subjects(likelihood: Likelihood, start: np.ndarray, location: np.ndarray, scale: np.ndarray) -> Subjects:
+def find_subjects(
+    likelihood: Likelihood,
+    start: np.ndarray,
+    location: np.ndarray,
+    scale: np.ndarray,
+    *,
+    newton_steps: int = _NEWTON_STEPS,
+) -> Subjects:
     """Find the mode and the curvature of every subject's posterior under a normal prior.
 
     Parameters
@@ -101,6 +108,8 @@ def find_subjects(likelihood: Likelihood, start: np.ndarray, location: np.ndarra
         Where to begin.
     location, scale : ndarray, shape (parameter,)
         Mean and standard deviation of the prior.
+    newton_steps : int
+        When to give up on subjects whose mode is not found.
 
     Returns
     -------
@@ -128,7 +137,7 @@ def find_subjects(likelihood: Likelihood, start: np.ndarray, location: np.ndarra
     z = (start - location) / scale
     value, gradient = objective(z)
     damping = np.full(z.shape[1], 1e-3)
-    for _ in range(_NEWTON_STEPS):
+    for _ in range(newton_steps):
         size, axes = _curvature(likelihood, location + scale * z, scale)
         along = np.swapaxes(axes, 1, 2) @ gradient
         left = (along[..., 0] ** 2 / size).sum(axis=1) > _DECREMENT
@@ -168,6 +177,10 @@ def find_population(
     location_sd: np.ndarray,
     scales: Sequence[Prior],
     start_scale: np.ndarray,
+    *,
+    newton_steps: int = _NEWTON_STEPS,
+    rounds: int = _ROUNDS,
+    settled: float = _SETTLED,
 ) -> Population:
     """Find the population by expectation-maximisation, with priors on its location and scale.
 
@@ -183,6 +196,10 @@ def find_population(
         Prior on the between-subject standard deviation of each parameter.
     start_scale : ndarray, shape (parameter,)
         Standard deviations to begin with; better too wide than too narrow.
+    newton_steps, rounds : int
+        When to give up on a subject in a round, and on the population.
+    settled : float
+        Change of the population in one round, in standard errors, that counts as none.
 
     Returns
     -------
@@ -210,23 +227,21 @@ def find_population(
         return best, np.array([best_scale(q, n_subjects, p) for q, p in zip(squares, scales, strict=True)])
 
     change = np.inf
-    for n_rounds in range(1, _ROUNDS + 1):
-        subjects = find_subjects(likelihood, mode, location, scale)
-        if change < _SETTLED:
+    for n_rounds in range(1, rounds + 1):
+        subjects = find_subjects(likelihood, mode, location, scale, newton_steps=newton_steps)
+        if change < settled or n_rounds == rounds:
             break
         before, mode = (location, scale), subjects.mode
         quadratic = _quadratic(subjects, location, scale)
         for _ in range(_SHORTCUTS if n_rounds <= _WITH_SHORTCUTS else 1):
             last = location, scale
             location, scale = maximised(*_moments(*quadratic, *last))
-            if _moved(*last, location, scale, n_subjects) < _SETTLED / 10:
+            if _moved(*last, location, scale, n_subjects) < settled / 10:
                 break
         change = _moved(*before, location, scale, n_subjects)
-    else:
-        log.warning("the quick fit has not settled after %d rounds; its population is rougher still.", _ROUNDS)
     curvature = [_CURVATURE[prior.family](s, prior.args) for s, prior in zip(scale, scales, strict=True)]
     of_location, of_log_scale = _covariances(subjects, scale, precision, np.array(curvature))
-    return Population(location, scale, of_location, of_log_scale, subjects, n_rounds)
+    return Population(location, scale, of_location, of_log_scale, subjects, n_rounds, change < settled)
 
 
 def _covariances(

@@ -22,7 +22,7 @@ from fitrl.language.state import unknown
 
 log = logging.getLogger("fitrl")
 
-DEFAULTS: dict[str, Any] = {"draws": 2000, "tune": 1000, "chains": 4, "target_accept": 0.9}
+DEFAULTS: dict[str, Any] = {"draws": 1000, "tune": 1000, "chains": 4, "target_accept": 0.9}
 LADDER = (0.95, 0.99)
 
 # Arguments of pm.sample that `_run_nutpie` understands; any other goes to pm.sample itself.

@@ -13,6 +13,7 @@ from fitrl.data import Trials
 from fitrl.engine.trace import trace
 from fitrl.hierarchy.likelihood import add_observed, obs_dim, scored_rows
 from fitrl.hierarchy.links import CUBIC, LINEAR
+from fitrl.hierarchy.parametrization import subject_values
 from fitrl.hierarchy.plan import Design, Plan
 from fitrl.language.parameters import Parameter, Prior
 
@@ -78,28 +79,23 @@ def _parameter(plan: Plan, name: str, parameter: Parameter, n_subjects: int) -> 
 
 
 def _linear_predictor(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
-    """``design @ coefficients + deviation``, on the link scale."""
+    """Values of the cells on the link scale."""
     if plan.pooling == "none":
-        location, spread = separate_prior(parameter)
-        offset = pm.Normal(f"{name}_offset", 0.0, 1.0, dims="subject")
-        return location + spread * _by_cell(offset, design)
-    coefficients = pt.stack([_prior(f"{name}_mu", parameter.location)])
-    location = pt.dot(design.matrix, coefficients)
-    if plan.pooling == "complete":
-        return location
-    scale = _prior(f"{name}_sigma", parameter.scale)
-    if name in plan.centered:
-        return pm.Normal(f"{name}_eta", location, scale, dims="subject")
-    offset = pm.Normal(f"{name}_offset", 0.0, 1.0, dims="subject")
-    return location + scale * _by_cell(offset, design)
+        location, scale = separate_prior(parameter)
+    else:
+        location = _prior(f"{name}_mu", parameter.location)
+        if plan.pooling == "complete":
+            return pt.repeat(location[None], len(design.subject))
+        scale = _prior(f"{name}_sigma", parameter.scale)
+    return _by_cell(subject_values(name, location, scale, design.subject.max() + 1), design)
 
 
-def _by_cell(deviation: Any, design: Design) -> Any:
-    """Deviations of subjects at the cells of a design."""
+def _by_cell(values: Any, design: Design) -> Any:
+    """Values of subjects at the cells of a design."""
     # A constant index would write the number of subjects into the compiled code: a compilation per data set.
     if np.array_equal(design.subject, np.arange(len(design.subject))):
-        return deviation
-    return deviation[design.subject]
+        return values
+    return values[design.subject]
 
 
 def separate_prior(parameter: Parameter) -> tuple[float, float]:
@@ -114,6 +110,14 @@ def separate_prior(parameter: Parameter) -> tuple[float, float]:
         return parameter.location.args[0], float(np.hypot(parameter.location.args[1], parameter.scale.args[0]))
     # Heavy tails have no variance: take the central half of the prior predictive instead.
     low, middle, high = np.quantile(location + scale * rng.normal(size=location.size), [0.25, 0.5, 0.75])
+    return float(middle), float((high - low) / 1.349)
+
+
+def normal_prior(prior: Prior) -> tuple[float, float]:
+    """Mean and sd of a prior, or of the normal distribution with the same median and interquartile range."""
+    if prior.family == "normal":
+        return prior.args[0], prior.args[1]
+    low, middle, high = np.quantile(prior_draws(prior, 20_000, np.random.default_rng(0)), [0.25, 0.5, 0.75])
     return float(middle), float((high - low) / 1.349)
 
 

@@ -31,6 +31,13 @@ def obs_dim(program: Program, emission: str) -> str:
     return "obs" if len(program.log_probability) == 1 else f"obs_{emission}"
 
 
+def plan_likelihood(plan: Plan, program: Program, trials: Trials, engine: str) -> Likelihood:
+    """Prepare the likelihood of a plan and its trials; arguments as in `add_observed`."""
+    columns = trial_columns(plan.model, trials)
+    index = {name: Located(None, d.index, d.by_row) for name, d in plan.designs.items()}
+    return make_likelihood(program, columns, columns["sequence"], index, scored_rows(program, trials), engine)
+
+
 def add_observed(plan: Plan, program: Program, trials: Trials, values: Mapping[str, Any], engine: str) -> None:
     """Add the observed variables to the PyMC model on the stack.
 
@@ -47,10 +54,8 @@ def add_observed(plan: Plan, program: Program, trials: Trials, values: Mapping[s
     engine : {"fast", "reference"}
         Which likelihood.
     """
-    columns = trial_columns(plan.model, trials)
-    index = {name: Located(None, d.index, d.by_row) for name, d in plan.designs.items()}
+    likelihood = plan_likelihood(plan, program, trials, engine)
     scored = scored_rows(program, trials)
-    likelihood = make_likelihood(program, columns, columns["sequence"], index, scored, engine)
     arrays = {name: pm.Data(name, array) for name, array in likelihood.arrays.items()}
     for name, rows in scored.items():
         _emission(name, rows, plan, trials, likelihood, values, arrays, obs_dim(program, name))

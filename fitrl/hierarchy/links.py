@@ -41,6 +41,17 @@ def natural(eta, link: str, lower: float, upper: float) -> np.ndarray:
     return eta
 
 
+def slope(eta, link: str, lower: float, upper: float) -> np.ndarray:
+    """Differentiate `natural` with respect to the linear predictor; same shape."""
+    eta = np.asarray(eta, dtype=float)
+    if link == "identity":
+        return np.ones_like(eta)
+    if link == "log":
+        return np.exp(eta)
+    x, inner = (eta, 1.0) if link == "logit" else (CUBIC * eta**3 + LINEAR * eta, 3 * CUBIC * eta**2 + LINEAR)
+    return (upper - lower) * expit(x) * expit(-x) * inner
+
+
 def link_of(theta, link: str, lower: float, upper: float) -> np.ndarray:
     """Map natural values to the link scale; the inverse of `natural`."""
     theta = np.asarray(theta, dtype=float)
