@@ -4,7 +4,7 @@ Examples
 --------
 >>> import fitrl.datasets
 >>> fitrl.datasets.list()
-['bandit', 'pairs']
+['bandit', 'pairs', 'selection', 'volatile']
 >>> fitrl.datasets.load("bandit").n_subjects
 12
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fitrl.data import Trials
 
-_NAMES = ("bandit", "pairs")
+_NAMES = ("bandit", "pairs", "selection", "volatile")
 
 
 def list() -> list[str]:  # noqa: A001

@@ -24,7 +24,14 @@ def make() -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(20)
     bandit = simulate("q_learning", subjects=12, trials=97, environment="reversing", random_seed=rng)
     pairs = simulate("q_learning", subjects=10, trials=150, environment=Pairs(transfer=30), random_seed=rng)
-    return {**_tables("bandit", bandit, missed=3, rng=rng), **_tables("pairs", pairs, missed=0, rng=rng)}
+    tables = {**_tables("bandit", bandit, missed=3, rng=rng), **_tables("pairs", pairs, missed=0, rng=rng)}
+    # Generators of their own: a data set that is added leaves the bytes of the others alone.
+    rng = np.random.default_rng(21)
+    selection = simulate("opal", subjects=12, trials=240, environment=Pairs(transfer=60), random_seed=rng)
+    tables |= _tables("selection", selection, missed=0, rng=rng)
+    rng = np.random.default_rng(22)
+    volatile = simulate("dynamic_alpha", subjects=12, trials=156, environment="volatile", random_seed=rng)
+    return {**tables, **_tables("volatile", volatile, missed=4, rng=rng)}
 
 
 def write(folder: Path) -> None:

@@ -19,15 +19,21 @@ from fitrl.language.traits import TRAITS
 # name -> (module, class); one line per model, so that listing names imports nothing else.
 CATALOGUE = {
     "q_learning": ("value", "QLearning"),
+    "reward_punishment": ("value", "RewardPunishment"),
+    "opal": ("opponent", "Opal"),
     "two_step_split": ("two_step", "TwoStepSplit"),
     "two_step_daw": ("two_step", "TwoStepDaw"),
     "two_step_kool": ("two_step", "TwoStepKoolModel"),
     "two_step_hbayesdm": ("two_step", "TwoStepHBayesDM"),
+    "dynamic_alpha": ("volatility", "DynamicAlpha"),
+    "pearce_hall": ("volatility", "PearceHall"),
+    "vkf_binary": ("volatility", "VKFBinary"),
+    "ehgf_binary": ("volatility", "EHGFBinary"),
     "random": ("baselines", "RandomChoice"),
     "biased_coin": ("baselines", "BiasedCoin"),
     "wsls": ("baselines", "WinStayLoseShift"),
 }
-ALIASES = {"rw": "q_learning", "win_stay_lose_shift": "wsls"}
+ALIASES = {"rw": "q_learning", "win_stay_lose_shift": "wsls", "vkf": "vkf_binary"}
 
 
 def find(model: Any, **options: Any) -> Model:

@@ -1,6 +1,7 @@
 """Value learning: a value per option, moved by prediction errors."""
 
-from fitrl.language import Model, State, latent, option, positive, softmax, unit
+from fitrl.errors import ModelError
+from fitrl.language import Model, State, filled, latent, maximum, option, positive, softmax, unit, where
 from fitrl.tasks import Bandit
 
 
@@ -42,3 +43,72 @@ class QLearning(Model):
         lr = t.rate("alpha", rpe=rpe, outcome=r)
         s.q[a] += lr * rpe
         t.record(rpe=rpe, lr=lr)
+
+
+class RewardPunishment(Model):
+    """Separate values of rewards and of punishments, each with its own learning rate and sensitivity.
+
+    Use for tasks in which the same option brings gains and losses, and for drug effects split by valence.
+
+    Equations, in order, with ``gain = max(r, 0)`` and ``loss = max(-r, 0)``: ``P(a) = softmax(Qr + Qp)[a]``;
+    ``rpe_rew = rho_rew * gain - Qr[c]`` and ``rpe_pun = -rho_pun * loss - Qp[c]``;
+    ``Qr[c] += alpha_rew * rpe_rew`` and ``Qp[c] += alpha_pun * rpe_pun``; where the trial taught something, the other
+    options forget: ``Qr[u] *= 1 - alpha_rew`` and ``Qp[u] *= 1 - alpha_pun``, or both ``*= 1 - phi`` with
+    ``forgetting="own"``. All values start at 0. ``rates="one"`` has one learning rate alpha for both. Sensitivities
+    take the place of an inverse temperature; hold them at 1 with ``--fix rho_rew=1``.
+
+    Identifiability: gains and losses on the same options, 200 trials; data without any loss are refused. A rate and
+    its sensitivity trade off where the rate is small.
+
+    Checked: the program bandit4arm_4par of hBayesDM; ``forgetting="own"`` with a lapse is its _lapse_decay,
+    ``rates="one"`` with a lapse its _singleA_lapse.
+
+    Differs from the source: a trial has one outcome, so that a gain and a loss in the same trial enter as their sum,
+    where hBayesDM learns about both. A missed trial forgets nothing.
+    """
+
+    task = Bandit
+    reference = (
+        "Seymour et al. 2012, J Neurosci, 10.1523/JNEUROSCI.0053-12.2012; Aylward et al. 2019, Nat Hum Behav, "
+        "10.1038/s41562-019-0628-0; Ahn, Haines & Zhang 2017, Comput Psychiatr, 10.1162/CPSY_a_00002 (hBayesDM)"
+    )
+    alpha_rew = unit("learning rate for rewards")
+    alpha_pun = unit("learning rate for punishments", usual=(0.02, 0.6))
+    alpha = unit("learning rate for rewards and punishments")
+    rho_rew = positive("sensitivity to rewards", unit="1/outcome")
+    rho_pun = positive("sensitivity to punishments", unit="1/outcome")
+    phi = unit("forgetting", usual=(0.02, 0.4))
+    rates = option("two", "a learning rate for each, or one for both", ("two", "one"))
+    forgetting = option("rates", "options not chosen are forgotten at the learning rates, or at phi", ("rates", "own"))
+    qr = latent("values of rewards before the trial, in logits")
+    qp = latent("values of punishments before the trial, in logits")
+    rpe_rew = latent("prediction error of the reward, in logits")
+    rpe_pun = latent("prediction error of the punishment, in logits")
+
+    def parameters(self):
+        """Keep the rates that the options ask for."""
+        out = ("alpha",) if self.rates == "two" else ("alpha_rew", "alpha_pun")
+        out = out if self.forgetting == "own" else (*out, "phi")
+        return {name: p for name, p in super().parameters().items() if name not in out}
+
+    def start(self, p, task):
+        """Start every value at 0; refuse outcomes without losses."""
+        if task.outcome_range[0] >= 0:
+            raise ModelError(
+                "this model needs outcomes with gains and losses, but none is below 0. Use q_learning, or code losses "
+                "as negative outcomes (to simulate: outcome_range=(-1, 1))."
+            )
+        return State(qr=filled(task.n_options, 0.0), qp=filled(task.n_options, 0.0))
+
+    def trial(self, s, p, t):
+        """Choose, see the outcome, learn about the option chosen and forget the others."""
+        rate_rew, rate_pun = (p.alpha_rew, p.alpha_pun) if self.rates == "two" else (p.alpha, p.alpha)
+        forget_rew, forget_pun = (rate_rew, rate_pun) if self.forgetting == "rates" else (p.phi, p.phi)
+        c = t.choose("choice", softmax(s.qr + s.qp))
+        r = t.observe("outcome")
+        rpe_rew = p.rho_rew * maximum(r, 0.0) - s.qr[c]
+        rpe_pun = -p.rho_pun * maximum(-r, 0.0) - s.qp[c]
+        chosen = t.chosen("choice")
+        s.qr = where(chosen == 1, s.qr + rate_rew * rpe_rew, (1 - forget_rew) * s.qr)
+        s.qp = where(chosen == 1, s.qp + rate_pun * rpe_pun, (1 - forget_pun) * s.qp)
+        t.record(rpe_rew=rpe_rew, rpe_pun=rpe_pun)

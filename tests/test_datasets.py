@@ -10,27 +10,44 @@ from fitrl.errors import DataError
 
 
 def test_all_load_without_warnings_and_have_truth_and_card():
-    assert datasets.list() == ["bandit", "pairs"]
+    made_with = {
+        "bandit": {"alpha", "beta"},
+        "pairs": {"alpha", "beta"},
+        "selection": {"alpha_c", "alpha_g", "alpha_n", "beta"},
+        "volatile": {"alpha", "a1", "beta"},
+    }
+    assert datasets.list() == list(made_with)
     for name in datasets.list():
         trials = datasets.load(name)
         assert not [problem for problem in trials.problems if problem.level == "warning"]
         truth = datasets.truth(name)
         assert list(truth.columns) == ["subject", "parameter", "value"]
         assert set(truth["subject"]) == set(trials.subjects)
-        assert set(truth["parameter"]) == {"alpha", "beta"}
+        assert set(truth["parameter"]) == made_with[name]
         for column in trials.original.columns:
             assert f"`{column}`" in datasets.card(name)
 
 
 def test_the_designs_are_those_of_the_cards():
-    bandit, pairs = datasets.load("bandit"), datasets.load("pairs")
+    bandit, pairs, selection = (datasets.load(name) for name in ("bandit", "pairs", "selection"))
     assert (~bandit.frame["choice_given"]).groupby(bandit.frame["subject"]).sum().tolist() == [3] * 12
     assert not bandit.frame.loc[~bandit.frame["choice_given"], "outcome_given"].any()
     assert (pairs.task.n_options, pairs.task.offered("choice")) == (6, 2)
-    transfer = pairs.frame["trial"] > 120
-    assert (pairs.frame["outcome_given"] == ~transfer).all()
-    n_pairs = pairs.frame.loc[transfer, ["offer_1", "offer_2"]].drop_duplicates()
-    assert len(n_pairs) == 15
+    for trials, training in ((pairs, 120), (selection, 180)):
+        transfer = trials.frame["trial"] > training
+        assert (trials.frame["outcome_given"] == ~transfer).all()
+        n_pairs = trials.frame.loc[transfer, ["offer_1", "offer_2"]].drop_duplicates()
+        assert len(n_pairs) == 15
+
+
+def test_the_phases_of_the_volatile_bandit():
+    trials = datasets.load("volatile")
+    assert trials.frame.groupby("subject").size().tolist() == [160] * 12
+    assert (~trials.frame["choice_given"]).groupby(trials.frame["subject"]).sum().tolist() == [4] * 12
+    assert trials.frame["reset"].sum() == 12
+    payoff = trials.frame["payoff_1"]
+    assert set(payoff[trials.original["phase"] == "stable"]) == {0.8}
+    assert set(payoff[trials.original["phase"] == "volatile"]) == {0.2, 0.8}
 
 
 def test_a_missed_trial_is_an_extra_row():
@@ -52,5 +69,5 @@ def test_making_them_again_gives_the_same_bytes(tmp_path):
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
-    with pytest.raises(DataError, match="bandit, pairs"):
+    with pytest.raises(DataError, match="bandit, pairs, selection, volatile"):
         datasets.load("bandits")

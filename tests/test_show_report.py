@@ -15,6 +15,7 @@ import fitrl
 from fitrl import datasets, models
 from fitrl.errors import FitError
 from fitrl.fitting.fit import Fit
+from fitrl.fitting.predict import Predictions
 from fitrl.fitting.spec import FitSpec, ParameterSpec
 from fitrl.fitting.verdict import Verdict
 from fitrl.hierarchy.links import link_of
@@ -82,6 +83,31 @@ def test_options_that_differ_have_accuracies_instead_of_reversals(pairs):
     assert "reversal" not in names
 
 
+def test_the_transfer_phase_is_drawn_where_there_is_one(bandit, pairs):
+    assert "transfer" in report._figures(pairs)
+    assert "transfer" not in report._figures(bandit)
+    _, ax = fitrl.plot_transfer(pairs)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["choose A", "avoid B"]
+    observed = signatures.choose_avoid(pairs.trials.frame, 0, 1)["mean"]
+    np.testing.assert_allclose(points(ax)[:2], observed)
+    with pytest.raises(FitError, match="no transfer phase"):
+        fitrl.plot_transfer(bandit)
+
+
+def test_choices_held_out_of_the_fit_are_predicted_by_agents_of_their_own(pairs):
+    """A held-out choice without outcome is not handed to the agents, and no outcome is made up for it."""
+    frame = pairs.trials.original.assign(mask_choice=(pairs.trials.original["outcome"] != "").astype(int))
+    fit = known_fit(fitrl.read_trials(frame), datasets.truth("pairs"))
+    data = report.Behaviour(fit)
+    free, held_out = data.predictions.free, (fit.trials.frame["mask_choice"] == 0).to_numpy()
+    assert held_out.sum() == 300
+    agree = free.choice[:, held_out] == fit.trials.frame["choice"].to_numpy()[held_out]
+    assert 0.4 < agree.mean() < 0.95
+    assert np.isnan(free.outcome[:, held_out]).all()
+    assert np.isfinite(free.outcome[:, ~held_out]).all()
+    assert "transfer" in report._figures(fit)
+
+
 def test_figures_that_do_not_apply_are_left_out(bandit):
     quick = known_fit(bandit.trials, datasets.truth("bandit"), status="quick")
     assert "trace" not in report._figures(quick)
@@ -117,7 +143,7 @@ def test_one_step_staying_is_judged_by_the_observed_past(bandit, monkeypatch):
     frame = bandit.trials.frame
     data = report.Behaviour(bandit)
     same = np.tile(frame["choice"].to_numpy(), (3, 1))
-    data.__dict__["predictions"] = report.Predictions({"choice": same}, None, "no payoffs here")
+    data.__dict__["predictions"] = Predictions({"choice": same}, None, "no payoffs here")
     seen = {}
     monkeypatch.setattr(report.behaviour, "plot_stay", lambda observed, **kw: seen.update(kw, observed=observed))
     report.plot_stay(data)

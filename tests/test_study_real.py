@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import fitrl
+from fitrl.fitting.predict import predict
 from fitrl.show.report import Behaviour
-from fitrl.tasks.signatures import accuracy
+from fitrl.tasks.signatures import accuracy, choose_avoid, predictive_band
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 
@@ -45,6 +46,26 @@ def turi(condition):
     )
 
 
+def turi_with_transfer(condition):
+    """The same, followed by the choices without feedback between all symbols, which are held out of the fit."""
+    training = turi(condition)
+    raw = pd.read_csv(SHARED / "data" / "turi2017_pst_transfer.csv").query("condition == @condition")
+    pays = dict(zip("ABCDEF", (0.8, 0.2, 0.7, 0.3, 0.6, 0.4), strict=True))
+    transfer = pd.DataFrame(
+        {
+            "subject": raw["subject"],
+            "trial": training["trial"].max() + raw["trial"],
+            "option_1": raw["left"],
+            "option_2": raw["right"],
+            "choice": raw["choice"],
+            "payoff_1": raw["left"].map(pays),
+            "payoff_2": raw["right"].map(pays),
+        }
+    )
+    both = [training.assign(mask_choice=1), transfer.assign(mask_choice=0)]  # no outcome: nothing is learned
+    return fitrl.read_trials(pd.concat(both, ignore_index=True))
+
+
 def fontanesi():
     names = {"option_1": "option_correct", "option_2": "option_incorrect", "outcome_forgone": "forgone"}
     file = SHARED / "data" / "fontanesi2019_rlddm.csv"
@@ -70,6 +91,20 @@ def accuracies(fit):
     free = data.free_band(of)["free"]
     table = of(data.frame)[["x", "mean"]].assign(free=free["mean"], lower=free["lower"], upper=free["upper"])
     table["inside"] = (table["lower"] <= table["mean"]) & (table["mean"] <= table["upper"])
+    print(table.round(3).to_string(index=False))
+    return table.set_index("x")
+
+
+def transfer(fit):
+    """Observed choose-A and avoid-B, and the 95 % intervals of both predictions."""
+    frame, predictions = fit.trials.frame, predict(fit, draws=400, random_seed=1)
+
+    def band(choices):
+        return predictive_band([choose_avoid(frame, 0, 1, predicted=choice) for choice in choices])
+
+    table = choose_avoid(frame, 0, 1, labels=fit.trials.task.labels)[["x", "mean"]]
+    for prefix, choices in (("predicted_", predictions.one_step["choice"]), ("free_", predictions.free.choice)):
+        table = table.join(band(choices)[["mean", "lower", "upper"]].add_prefix(prefix))
     print(table.round(3).to_string(index=False))
     return table.set_index("x")
 
@@ -106,6 +141,29 @@ def test_two_rates_and_mirrored_outcomes_reproduce_that_condition():
     mirrored = ("counterfactual", {"feedback": "mirrored"})
     table = accuracies(fitted(fitrl.read_trials(turi("B"), "q_learning"), [mirrored, "dual_alpha"]))
     assert table["inside"].all()
+
+
+@pytest.mark.parametrize(
+    ("model", "traits", "centered"),
+    [("q_learning", ["dual_alpha"], ()), ("opal", (), ("alpha_c", "alpha_g", "alpha_n"))],
+    ids=["two_rates", "opal"],
+)
+def test_training_predicts_transfer(model, traits, centered):
+    """Fitted to training alone, both say how often A is chosen and B avoided in new pairs.
+
+    The chains are short: means over people settle long before every person's rates do (in opal, one person's NoGo rate
+    has two modes), so that divergences are refused here and nothing is said about single people.
+    """
+    kwargs = {"draws": 500, "tune": 500, "chains": 2, "random_seed": 1, "progressbar": False}
+    fit = fitrl.fit(model, turi_with_transfer("N"), traits=traits, centered=centered, **kwargs)
+    print(fit.verdict.text())
+    assert fit.spec.attempts[-1]["divergences"] == 0
+    assert not fit.trials.frame.loc[fit.trials.frame["mask_choice"], "trial"].gt(360).any()
+    table = transfer(fit)
+    assert (table["predicted_lower"] <= table["mean"]).all()
+    assert (table["mean"] <= table["predicted_upper"]).all()
+    assert (table["free_lower"] <= table["mean"]).all()
+    assert (table["mean"] <= table["free_upper"]).all()
 
 
 def test_fontanesi_with_forgone_outcomes_and_lapses():

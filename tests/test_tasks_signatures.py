@@ -328,3 +328,55 @@ def test_the_tasks_room_stays_light():
     code = f"import sys, fitrl.tasks.signatures; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Training: 0 v 1 and 2 v 3. Transfer, without outcomes: two trained pairs, 0 v 1 and 2 v 3, and new ones.
+TRANSFER = [(0, 1), (2, 3), (0, 2), (3, 0), (0, 2), (1, 2), (3, 1), (0, 1), (2, 3)]
+
+
+def transfer_frame(choice):
+    return trials(choice, [1.0, 1.0] + [nan] * 7, offers=TRANSFER)
+
+
+def test_choose_and_avoid_by_hand():
+    # 0 v 2: 0, then 2; 3 v 0: missed; 1 v 2: 2; 3 v 1: 1. Trained pairs do not count, whatever was chosen.
+    frame = transfer_frame([0, 2, 0, nan, 2, 2, 1, 1, 3])
+    table = sg.choose_avoid(frame, 0, 1, labels="ABCD")
+    assert table["x"].tolist() == ["choose A", "avoid B"]
+    np.testing.assert_allclose(table["mean"], [1 / 2, 1 / 2])
+    assert table["n_subjects"].tolist() == [1, 1]
+
+
+def test_choose_and_avoid_of_other_choices_count_in_the_same_trials():
+    frame = transfer_frame([0, 2, 0, nan, 2, 2, 1, 1, 3])
+    predicted = np.array([1, 3, 0, 0, 0, 2, 3, 0, 2])  # the missed trial does not count, although it is predicted
+    np.testing.assert_allclose(sg.choose_avoid(frame, 0, 1, predicted=predicted)["mean"], [1, 1])
+
+
+def test_choices_held_out_of_the_fit_are_judged():
+    frame = transfer_frame([0, 2, 0, 3, 2, 2, 1, 1, 3])
+    held_out = frame.assign(mask_choice=frame["outcome_given"])
+    pd.testing.assert_frame_equal(sg.choose_avoid(held_out, 0, 1), sg.choose_avoid(frame, 0, 1))
+    np.testing.assert_allclose(sg.choose_avoid(frame, 0, 1)["mean"], [1 / 3, 1 / 2])
+
+
+def test_choose_and_avoid_need_new_pairs():
+    trained = trials([0, 2], [1, 1], offers=TRANSFER[:2])
+    three_arms = trials([0, 2], [1, nan], offers=[(0, 1, 2)] * 2)
+    for frame in (trained, three_arms):
+        assert sg.choose_avoid(frame, 0, 1)["mean"].isna().all()
+
+
+def test_a_pair_that_is_trained_later_is_not_new():
+    offers = [(0, 1), (0, 2), (0, 2)]
+    frame = trials([0, 0, 0], [1, nan, 1], offers=offers)
+    assert sg.choose_avoid(frame, 0, 1)["mean"].isna().all()
+
+
+def test_extreme_options():
+    frame = trials([0, 2], [1, 1], offers=[(0, 1), (2, 3)], payoff=[(0.8, 0.2), (0.7, 0.3)])
+    assert sg.extreme_options(sg.option_values(frame, 4)) == (0, 1)
+    tied = trials([0, 2], [1, 1], offers=[(0, 1), (2, 3)], payoff=[(0.8, 0.2), (0.8, 0.3)])
+    assert sg.extreme_options(sg.option_values(tied, 4)) is None
+    unknown = trials([0, 0], [1, 1], offers=[(0, 1), (0, 1)], payoff=[(0.8, 0.2), (0.8, 0.2)])
+    assert sg.extreme_options(sg.option_values(unknown, 4)) is None

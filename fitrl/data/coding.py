@@ -261,8 +261,8 @@ def _code_masks(
     if forced.any():
         findings.note(f"{counted(int(forced.sum()), 'forced choice')}: they teach and are not scored.")
     hidden = responded & ~shown
-    if hidden.any():
-        findings.note(
-            f"{counted(int(hidden.sum()), 'row')} with a choice and no outcome: "
-            "the choice is scored, nothing is learned."
-        )
+    scored = np.any([values[f"mask_{column.name}"] for column in columns.of_kind("choice", "number")], axis=0)
+    for rows, what in ((hidden & scored, "is scored"), (hidden & ~scored, "is not scored, but predicted")):
+        if rows.any():
+            count = counted(int(rows.sum()), "row")
+            findings.note(f"{count} with a choice and no outcome: the choice {what}; nothing is learned.")

@@ -174,6 +174,16 @@ def read_trials(
     DataError
         If the file cannot be used; it carries every problem with line, column, value and remedy.
 
+    Notes
+    -----
+    Training and a transfer phase without feedback belong into one table, transfer below training, with trial numbers
+    that count on and blank outcomes: nothing is learned there, and the choices are scored with the rest. To fit
+    training alone and predict transfer, add a column ``mask_choice``, 1 in training and 0 in transfer::
+
+        both = pd.concat([training.assign(mask_choice=1), transfer.assign(mask_choice=0)])
+        fit = fitrl.fit("opal", fitrl.read_trials(both, "opal"))
+        fitrl.plot_transfer(fit)
+
     Examples
     --------
     >>> import pandas as pd

@@ -1,7 +1,8 @@
 """Traits: parts that compose with any value model.
 
 Fixed order within a trial: rates, then what is added to the logits, then the policy as a whole (lapse);
-the model's own learning; learning by traits (counterfactual); in every row, choice history and decay (forgetting).
+the model's own learning; learning by traits (counterfactual, confirmation bias); in every row, choice history and
+decay (forgetting).
 """
 
 from __future__ import annotations
@@ -219,6 +220,43 @@ class Counterfactual(Trait):
         t.record(rpe_forgone=rpe)
 
 
+class ConfirmationBias(Trait):
+    """Learn faster from what confirms the choice than from what speaks against it, where both outcomes are shown.
+
+    alpha_conf where the option that was chosen did better than expected (error >= 0), and where the other one did worse
+    (error < 0); alpha_disc in the two opposite cases. Both errors come from before the trial; the outcome of the other
+    option is the column ``outcome_forgone``; where it was not shown, nothing is learned about that option. Takes the
+    place of `DualAlpha` and `Counterfactual`. Needs two options on offer in every trial, and 150 trials or more.
+
+    References
+    ----------
+    Palminteri et al. 2017, PLoS Comput Biol, 10.1371/journal.pcbi.1005684.
+    Checked: abstract and legend of figure 4 (two rates, alpha_CON and alpha_DIS). Without the neutral rate for forced
+    choices that later work has: those learn at the same two rates.
+    """
+
+    name = "confirmation_bias"
+    stage = 30
+    excludes = ("dual_alpha", "counterfactual")
+    alpha_conf = unit("learning rate for what confirms the choice")
+    alpha_disc = unit("learning rate for what speaks against the choice", usual=(0.02, 0.6))
+    rpe_forgone = latent("prediction error of the option that was not chosen", "outcome")
+
+    @property
+    def replaces(self) -> tuple[str, ...]:  # noqa: D102
+        return ("alpha",)
+
+    def supply_rate(self, name: str, rpe: Any, outcome: Any, p: Any) -> Any:  # noqa: D102
+        return where(rpe >= 0, p.alpha_conf, p.alpha_disc) if name == "alpha" else None
+
+    def after(self, s: State, p: Any, t: Any) -> None:  # noqa: D102
+        other = t.unchosen(_choice(self, t.task))
+        rpe = t.observe("outcome_forgone") - t.before.q[other]
+        rate = where(rpe < 0, p.alpha_conf, p.alpha_disc)
+        s.q[other] += where(t.given("outcome_forgone"), rate * rpe, 0.0)
+        t.record(rpe_forgone=rpe)
+
+
 def _choice(trait: Trait, task: Any) -> str:
     """Name the choice that the trait acts on."""
     return trait.on or task.choices()[0]
@@ -230,20 +268,23 @@ forgetting = Forgetting
 lapse = Lapse
 dual_alpha = DualAlpha
 counterfactual = Counterfactual
+confirmation_bias = ConfirmationBias
 
 TRAITS: dict[str, type[Trait]] = {
-    cls.name: cls for cls in (Stickiness, ChoiceTrace, Forgetting, Lapse, DualAlpha, Counterfactual)
+    cls.name: cls for cls in (Stickiness, ChoiceTrace, Forgetting, Lapse, DualAlpha, Counterfactual, ConfirmationBias)
 }
 
 __all__ = [
     "TRAITS",
     "ChoiceTrace",
+    "ConfirmationBias",
     "Counterfactual",
     "DualAlpha",
     "Forgetting",
     "Lapse",
     "Stickiness",
     "choice_trace",
+    "confirmation_bias",
     "counterfactual",
     "dual_alpha",
     "forgetting",

@@ -168,7 +168,11 @@ def finish(fig: Figure, axes: np.ndarray, is_new: bool, fit) -> None:
     fit : Fit or None
         Its verdict decides on the warning.
     """
-    warning = warning_of(fit)
+    warn(fig, axes, is_new, warning_of(fit))
+
+
+def warn(fig: Figure, axes: np.ndarray, is_new: bool, warning: str) -> None:
+    """Put a warning on top of a figure, if there is one; see `finish`."""
     if not warning:
         return
     font: dict[str, Any] = {

@@ -60,6 +60,58 @@ class Reversing:
 
 
 @dataclass(frozen=True)
+class Volatile:
+    """A stable phase and a volatile one: payoffs stay, then change places every few trials; or the other way round.
+
+    The data say which phase a trial belongs to, in the column ``phase`` ("stable" or "volatile"). Values do not start
+    afresh between phases.
+
+    Attributes
+    ----------
+    p : tuple of float
+        Probabilities of the higher outcome, handed round among the options.
+    every : int
+        Trials between reversals in the volatile phase; the first trial of it is a reversal unless it comes first.
+    n_stable : int or None
+        Trials of the stable phase; None for half of all.
+    first : {"stable", "volatile"}
+        The phase that comes first.
+
+    References
+    ----------
+    Behrens et al. 2007, Nat Neurosci, 10.1038/nn1954; Browning et al. 2015, Nat Neurosci, 10.1038/nn.3961.
+    Differs from the sources: the same probabilities in both phases, so that they differ in volatility alone; equal
+    phases and regular reversals.
+    """
+
+    p: tuple[float, ...] = (0.8, 0.2)
+    every: int = 20
+    n_stable: int | None = None
+    first: str = "stable"
+
+    def __post_init__(self) -> None:
+        if self.first not in ("stable", "volatile"):
+            raise ModelError(f'the first phase is "{self.first}"; it can be "stable" or "volatile".')
+
+    def phases(self, n_trials: int) -> np.ndarray:
+        """Name of the phase of each trial, shape (trial,)."""
+        n_stable = n_trials // 2 if self.n_stable is None else min(self.n_stable, n_trials)
+        volatile = np.arange(n_trials) >= n_stable
+        if self.first == "volatile":
+            volatile = volatile[::-1]
+        return np.where(volatile, "volatile", "stable")
+
+    def schedule(self, n_trials: int, n_agents: int, rng: np.random.Generator) -> np.ndarray:
+        """Payoff probabilities, shape (trial, option, agent)."""
+        volatile = self.phases(n_trials) == "volatile"
+        position = np.cumsum(volatile) - 1
+        reversal = volatile & (position % self.every == 0) & (np.arange(n_trials) > 0)
+        k = np.arange(len(self.p))
+        payoffs = np.array(self.p)[(k + np.cumsum(reversal)[:, None]) % len(self.p)]
+        return np.repeat(payoffs[:, :, None], n_agents, axis=2)
+
+
+@dataclass(frozen=True)
 class Drifting:
     """Payoffs that walk at random between two walls.
 
@@ -130,7 +182,13 @@ class Pairs:
         return np.concatenate([runs(training, n_trials - self.transfer), runs(every, self.transfer)])
 
 
-ENVIRONMENTS = {"fixed": Fixed, "reversing": Reversing, "drifting": Drifting, "pairs": Pairs}
+ENVIRONMENTS = {
+    "fixed": Fixed,
+    "reversing": Reversing,
+    "volatile": Volatile,
+    "drifting": Drifting,
+    "pairs": Pairs,
+}
 
 
 def named(environment: Any, n_options: int | None = None) -> Any:
@@ -141,7 +199,7 @@ def named(environment: Any, n_options: int | None = None) -> Any:
     environment : str, environment or None
         A name in `ENVIRONMENTS`; None for payoffs that stay; an environment is returned as it is.
     n_options : int, optional
-        Number of options for a name: payoffs spread from 0.7 to 0.3 (0.8 to 0.2 for reversing ones).
+        Number of options for a name: payoffs spread from 0.7 to 0.3 (0.8 to 0.2 for reversing and volatile ones).
 
     Raises
     ------
@@ -163,7 +221,7 @@ def named(environment: Any, n_options: int | None = None) -> Any:
     if environment == "pairs":
         best = np.linspace(0.8, 0.6, n_options // 2)
         return kind(tuple(np.round(np.stack([best, 1 - best], axis=1).ravel(), 3).tolist()))
-    top = 0.8 if environment == "reversing" else 0.7
+    top = 0.8 if environment in ("reversing", "volatile") else 0.7
     return kind(tuple(np.round(np.linspace(top, 1 - top, n_options), 3).tolist()))
 
 
@@ -189,6 +247,8 @@ class BanditWorld(World):
         Where agents do not respond; None if they always do.
     cues : mapping of str to ndarray, shape (trial, agent)
         What is shown besides the options, such as columns that a model prepared.
+    notes : mapping of str to ndarray, shape (trial, agent)
+        Columns of the file that agents do not see, such as the phase of the experiment.
     """
 
     outcomes: np.ndarray
@@ -199,6 +259,7 @@ class BanditWorld(World):
     payoffs: np.ndarray | None = None
     missed: np.ndarray | None = None
     cues: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__(self.outcomes.shape[0], self.outcomes.shape[2])
@@ -248,7 +309,7 @@ class BanditWorld(World):
         found |= super().table(task, {**emitted, "outcome": np.stack(outcome)})
         if self.payoffs is not None:
             found |= {f"payoff_{j + 1}": self.payoffs[:, j].round(6) for j in range(self.payoffs.shape[1])}
-        return found
+        return {**found, **self.notes}
 
     def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
         """Return the outcome of the chosen option, or of the other one (``outcome_forgone``)."""
@@ -263,7 +324,7 @@ class BanditWorld(World):
 
 
 def play_bandit(
-    environment: Fixed | Reversing | Drifting | Pairs,
+    environment: Fixed | Reversing | Volatile | Drifting | Pairs,
     n_trials: int,
     n_agents: int,
     rng: np.random.Generator,
@@ -273,7 +334,7 @@ def play_bandit(
 
     Parameters
     ----------
-    environment : Fixed, Reversing, Drifting or Pairs
+    environment : Fixed, Reversing, Volatile, Drifting or Pairs
         How payoffs come about.
     n_trials, n_agents : int
         Size.
@@ -299,7 +360,10 @@ def play_bandit(
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     labels = tuple(letters[k] if n_options <= len(letters) else str(k + 1) for k in range(n_options))
     task = Bandit(n_options, labels, outcome_range, None if offers is None else 2, has_forgone=payoffs.shape[1] == 2)
-    return task, BanditWorld(outcomes, offers, shown, payoffs=payoffs)
+    notes = {}
+    if isinstance(environment, Volatile):
+        notes["phase"] = np.repeat(environment.phases(n_trials)[:, None], n_agents, axis=1)
+    return task, BanditWorld(outcomes, offers, shown, payoffs=payoffs, notes=notes)
 
 
 def replay_bandit(
@@ -313,8 +377,9 @@ def replay_bandit(
     """Set up the very trials of a data set for agents who choose by themselves.
 
     What an option would have paid is known where the outcome of the other option was recorded, or
-    the probabilities were (then outcomes are drawn anew for each agent). A missed trial stays missed, a forced
-    or excluded choice stays as it was.
+    the probabilities were (then outcomes are drawn anew for each agent). A missed trial stays missed; a forced
+    or excluded choice stays as it was if it teaches. If it does not (a transfer phase held out of the fit), agents make
+    their own, since nothing that follows depends on it but their own memory of it.
 
     Parameters
     ----------
@@ -364,7 +429,7 @@ def replay_bandit(
     offered = None
     if task.n_offered is not None:
         offered = copies(np.stack([columns[f"offer_{j + 1}"] for j in range(n_offers)]).swapaxes(0, 1))
-    made = columns["choice_given"] & ~columns["mask_choice"]
+    made = learns & ~columns["mask_choice"]
     forced = copies(np.where(made, columns["choice"], -1)) if made.any() else None
     missed = copies(~columns["choice_given"])
     shown = {name: copies(columns[name]) for name in cues}

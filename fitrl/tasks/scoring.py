@@ -111,6 +111,25 @@ def best_option(values: OptionValues) -> np.ndarray:
     return np.where(is_best.sum(axis=1) == 1, is_best.argmax(axis=1).astype(float), np.nan)
 
 
+def extreme_options(values: OptionValues) -> tuple[int, int] | None:
+    """Return the codes of the best and of the worst option on average over trials; None if tied or unknown.
+
+    Parameters
+    ----------
+    values : OptionValues
+        See `option_values`; an option counts in the trials in which its value is known.
+    """
+    table = values.values
+    known = np.isfinite(table)
+    if not len(table) or not known.any(axis=0).all():
+        return None
+    means = np.where(known, table, 0.0).sum(axis=0) / known.sum(axis=0)
+    order = np.argsort(means)
+    if means[order[-1]] <= means[order[-2]] or means[order[0]] >= means[order[1]]:
+        return None
+    return int(order[-1]), int(order[0])
+
+
 def with_choices(
     frame: pd.DataFrame,
     choice: np.ndarray,

@@ -11,6 +11,7 @@ A *run* is what lies between two resets of the learned values (``frame["reset"]`
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -22,9 +23,11 @@ from fitrl.tasks.scoring import (
     OptionValues,
     best_option,
     correct_choice,
+    extreme_options,
     has_outcome,
     mean_by,
     offer_sets,
+    offers_of,
     one_per_row,
     option_values,
     scored,
@@ -38,8 +41,12 @@ __all__ = [
     "OptionValues",
     "accuracy",
     "best_option",
+    "choose_avoid",
     "correct_choice",
+    "extreme_options",
+    "latent_by_phase",
     "learning_curve",
+    "learning_rate_by_phase",
     "option_values",
     "post_reversal_curve",
     "predictive_band",
@@ -55,6 +62,10 @@ _UNBINNED, _BINS = 30, 20
 
 STAY_AFTER_WIN = "stay after win"
 SHIFT_AFTER_LOSS = "shift after loss"
+# Learning rates and slopes (per range of outcomes) that are tried where choices are described by a delta rule.
+_RATES = np.arange(0.02, 0.99, 0.04)
+_SLOPES = np.geomspace(0.25, 32.0, 12)
+
 TRANSITIONS = ("reward, common", "reward, rare", "no reward, common", "no reward, rare")
 
 
@@ -320,6 +331,157 @@ def accuracy(frame: pd.DataFrame, correct: np.ndarray, labels: Sequence[str] | N
     return pd.concat([overall, by_set], ignore_index=True)
 
 
+def choose_avoid(
+    frame: pd.DataFrame,
+    best: int,
+    worst: int,
+    *,
+    predicted: np.ndarray | None = None,
+    labels: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Average how often the best option is chosen and the worst avoided in the new pairs of a transfer phase.
+
+    In the probabilistic selection task: choose A, avoid B. New pairs are those that were never shown with an outcome.
+    They count where one of the two options, and not both, is on offer, in trials with a response and without an
+    outcome. A choice that is held out of the fit (``mask_choice`` 0) counts as well.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical trials; training and transfer of a person in one sequence.
+    best, worst : int
+        Codes of the two options; see `extreme_options`.
+    predicted : ndarray of int, shape (row,), optional
+        Predicted choices; by default the choices of `frame`. Which trials count is decided by `frame`.
+    labels : sequence of str, optional
+        Names of the options in the order of their codes; by default the codes.
+
+    Returns
+    -------
+    DataFrame
+        Two rows, x "choose A" and "avoid B" (with the labels in the place of A and B), with mean, se, lower, upper,
+        n_subjects. Means are NaN without new pairs.
+
+    Raises
+    ------
+    DataError
+        If `predicted` does not have one entry per row.
+
+    References
+    ----------
+    Frank et al. 2004, Science, 10.1126/science.1102941.
+    """
+    names = [str(code) if labels is None else labels[code] for code in (best, worst)]
+    x = [f"choose {names[0]}", f"avoid {names[1]}"]
+    subject_idx, offers = frame["subject_idx"].to_numpy(), offers_of(frame)
+    choice = frame["choice"].to_numpy() if predicted is None else one_per_row(frame, predicted, "predicted")
+    if offers is None or offers.shape[1] != 2:
+        return _over_subjects(subject_idx, np.zeros(len(frame), dtype=int), np.full(len(frame), np.nan), x)
+    offer_set, sets = offer_sets(frame)
+    shown = frame["outcome_given"].to_numpy()
+    trained = np.zeros(len(sets), dtype=bool)
+    trained[offer_set[shown]] = True
+    has_best, has_worst = (offers == best).any(axis=1), (offers == worst).any(axis=1)
+    counts = ~trained[offer_set] & (has_best != has_worst) & frame["choice_given"].to_numpy() & ~shown
+    success = np.where(has_best, choice == best, choice != worst)
+    return _over_subjects(subject_idx, has_worst.astype(int), np.where(counts, success, np.nan), x)
+
+
+def learning_rate_by_phase(frame: pd.DataFrame, phase: np.ndarray) -> pd.DataFrame:
+    """Describe the choices of each phase by the learning rate of a delta rule.
+
+    The rate of a phase is the one at which values that follow the rule (of the chosen option alone, from the middle of
+    the outcomes, over the whole run) predict the choices of that phase best, each subject with a slope of its own.
+    That it differs between phases needs no model of why. Rates of switching after a loss differ even if the learning
+    rate does not, since values are closer to each other where payoffs reverse.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical trials of a task with two options.
+    phase : ndarray of str, shape (row,)
+        Phase of each trial, such as ``trials.original["phase"]``; missing values leave a trial out.
+
+    Returns
+    -------
+    DataFrame
+        One row per phase, in order of first appearance: x (phase), mean (learning rate), se (leaving out one
+        subject at a time; NaN below two subjects), lower, upper, n_subjects.
+
+    Raises
+    ------
+    DataError
+        If `phase` does not have one entry per row, there are not two options, or all outcomes are equal.
+
+    References
+    ----------
+    Behrens et al. 2007, Nat Neurosci, 10.1038/nn1954 (a rate per phase and subject). Differs from the source: one rate
+    for all subjects of a phase, which does not lean on a prior where a subject has few trials.
+    """
+    import pandas as pd
+
+    code, names = _phases(frame, phase)
+    choice, outcome = frame["choice"].to_numpy(), frame["outcome"].to_numpy()
+    shown = has_outcome(frame)
+    if choice.max(initial=0) > 1:
+        raise DataError("the learning rate by phase is for two options, but more were chosen. Leave the others out.")
+    low, high = (outcome[shown].min(), outcome[shown].max()) if shown.any() else (0.0, 0.0)
+    if not low < high:
+        raise DataError("all outcomes are equal, so that there is no learning rate to tell. Give trials with outcomes.")
+    won, reset = (outcome - low) / (high - low), frame["reset"].to_numpy()
+    ahead = np.empty((len(frame), len(_RATES)))  # value of the chosen option less that of the other
+    values = np.full((2, len(_RATES)), 0.5)
+    for row, c in enumerate(choice):
+        if reset[row]:
+            values = np.full((2, len(_RATES)), 0.5)
+        ahead[row] = values[c] - values[1 - c]
+        if shown[row]:
+            values[c] += _RATES * (won[row] - values[c])
+    rows, subject_idx = scored(frame), frame["subject_idx"].to_numpy()
+    n_subjects = int(subject_idx.max(initial=-1)) + 1
+    found = []
+    for k in range(len(names)):
+        here = rows & (code == k)
+        fits = np.full((n_subjects, len(_RATES)), -np.inf)
+        for slope, r in itertools.product(_SLOPES, range(len(_RATES))):
+            log_p = -np.logaddexp(0.0, -slope * ahead[here, r])
+            fits[:, r] = np.maximum(fits[:, r], np.bincount(subject_idx[here], log_p, n_subjects))
+        fits = fits[np.bincount(subject_idx[here], minlength=n_subjects) > 0]
+        found.append((_peak(fits.sum(axis=0)), _jackknife(fits), len(fits)))
+    mean, se, n = np.array(found).T
+    return pd.DataFrame(
+        {"x": names, "mean": mean, "se": se, "lower": mean - se, "upper": mean + se, "n_subjects": n.astype(int)}
+    )
+
+
+def latent_by_phase(frame: pd.DataFrame, value: np.ndarray, phase: np.ndarray) -> pd.DataFrame:
+    """Average a latent, such as the learning rate of a model, in each phase.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical trials.
+    value : ndarray, shape (row,)
+        For example ``fitrl.latents(fit)["lr_mean"]``. Trials that teach nothing do not count.
+    phase : ndarray of str, shape (row,)
+        Phase of each trial; missing values leave a trial out.
+
+    Returns
+    -------
+    DataFrame
+        One row per phase, in order of first appearance: x, mean, se, lower, upper, n_subjects.
+
+    Raises
+    ------
+    DataError
+        If `value` or `phase` does not have one entry per row.
+    """
+    code, names = _phases(frame, phase)
+    value = one_per_row(frame, value, "value")
+    rows = np.flatnonzero(frame["mask_update"].to_numpy() & (code >= 0))
+    return _over_subjects(frame["subject_idx"].to_numpy(), code[rows], value, names, rows=rows)
+
+
 def predictive_band(tables: Sequence[pd.DataFrame], prob: float = 0.95) -> pd.DataFrame:
     """Join the same signature of many simulated data sets into one line and one band.
 
@@ -356,6 +518,37 @@ def predictive_band(tables: Sequence[pd.DataFrame], prob: float = 0.95) -> pd.Da
     band[0, known] = np.nanmean(means[:, known], axis=0)
     band[1:, known] = np.nanquantile(means[:, known], [(1 - prob) / 2, (1 + prob) / 2], axis=0)
     return pd.DataFrame({"x": x, "mean": band[0], "lower": band[1], "upper": band[2]})
+
+
+def _phases(frame: pd.DataFrame, phase: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return the number of the phase of each row, -1 where missing, and the names in order of first appearance."""
+    import pandas as pd
+
+    phase = np.asarray(phase, dtype=object)
+    if phase.shape != (len(frame),):
+        raise DataError(
+            f"phase has shape {phase.shape}; expected one entry for each of the {len(frame)} trials. "
+            "Take it from trials.original."
+        )
+    code, names = pd.factorize(phase)
+    return code, [str(name) for name in names]
+
+
+def _peak(curve: np.ndarray) -> float:
+    """Return the rate at which a curve over `_RATES` is highest: the vertex of a parabola through the top points."""
+    top = int(np.argmax(curve))
+    if top in (0, len(curve) - 1):
+        return float(_RATES[top])
+    left, middle, right = curve[top - 1 : top + 2]
+    return float(_RATES[top] + (_RATES[1] - _RATES[0]) * 0.5 * (left - right) / (left - 2 * middle + right))
+
+
+def _jackknife(fits: np.ndarray) -> float:
+    """Return the standard error of the peak of summed curves, shape (subject, rate); NaN below two subjects."""
+    if len(fits) < 2:
+        return math.nan
+    without = np.array([_peak(curve) for curve in fits.sum(axis=0) - fits])
+    return float(np.sqrt((len(fits) - 1) * without.var()))
 
 
 def _subject_names(frame: pd.DataFrame, n_subjects: int) -> np.ndarray:
