@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_ndtr
 
+from fitrl.conformance.interpreters import Rows, run_filter, run_plain
 from fitrl.engine.inputs import Located
 from fitrl.engine.layout import lay_out
-from fitrl.engine.run import log_probabilities, plain, play_rows
+from fitrl.engine.run import play_rows
 from fitrl.engine.trace import Program, trace
 from fitrl.language.symbols import LEAVES, Symbol, walk
 
-
-@dataclass
-class Rows:
-    """Columns of a trial table, and the sequence of each row."""
-
-    columns: dict[str, np.ndarray]
-    sequence: np.ndarray
-
-    @property
-    def n_sequences(self) -> int:
-        return int(self.sequence.max()) + 1
-
-    def of(self, sequence: int) -> list[dict[str, Any]]:
-        """Rows of one sequence as dictionaries of Python numbers."""
-        rows = np.flatnonzero(self.sequence == sequence)
-        return [{name: column[row].item() for name, column in self.columns.items()} for row in rows]
-
-    def take(self, sequences: list[int]) -> Rows:
-        """Some sequences, in another order; rows keep their order within each."""
-        places = [np.flatnonzero(self.sequence == s) for s in sequences]
-        rows = np.concatenate(places)
-        number = np.repeat(np.arange(len(sequences)), [len(p) for p in places])
-        return Rows({name: column[rows] for name, column in self.columns.items()}, number)
+__all__ = [
+    "NUMPY",
+    "Rows",
+    "bandit_columns",
+    "compiled_scan",
+    "evaluate",
+    "played",
+    "run_filter",
+    "run_plain",
+    "run_symbols",
+    "stack",
+]
 
 
 def stack(*tables: dict[str, np.ndarray]) -> Rows:
@@ -94,26 +83,6 @@ def played(model, task, world, parameters: dict[str, Any], rng) -> tuple[Rows, d
     columns = {name: np.stack(values).T.ravel() for name, values in seen.items()}
     rows = Rows(columns, np.repeat(np.arange(world.n_agents), world.n_trials))
     return rows, {name: np.stack(values).T.ravel() for name, values in scores.items()}
-
-
-def run_plain(model, task, parameters: dict[str, np.ndarray], rows: Rows) -> dict[str, np.ndarray]:
-    """One agent after the other, on Python numbers; parameters have one value per sequence."""
-    found: dict[str, np.ndarray] = {}
-    for s in range(rows.n_sequences):
-        values = {name: float(np.broadcast_to(v, rows.n_sequences)[s]) for name, v in parameters.items()}
-        places = np.flatnonzero(rows.sequence == s)
-        for place, t in zip(places, plain(model, task, values, rows.of(s)), strict=True):
-            for name, value in t.log_probability.items():
-                found.setdefault(name, np.full(len(rows.sequence), np.nan))[place] = value
-    return found
-
-
-def run_filter(model, task, parameters: dict[str, np.ndarray], rows: Rows) -> dict[str, np.ndarray]:
-    """All sequences at once, on arrays."""
-    n = rows.n_sequences
-    located = {k: Located(np.broadcast_to(v, n)[None, :], np.arange(n)) for k, v in parameters.items()}
-    found = log_probabilities(model, task, located, rows.columns, lay_out(rows.sequence))
-    return {name: value[0] for name, value in found.items()}
 
 
 NUMPY = {

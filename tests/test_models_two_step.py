@@ -509,7 +509,7 @@ def test_the_figure_of_stay_probabilities(tmp_path, monkeypatch):
     _, fit = known_fit("two_step_daw")
     seen = {}
     draw = report.behaviour.plot_stay
-    monkeypatch.setattr(report.behaviour, "plot_stay", lambda o, **kw: (seen.update(kw, observed=o), draw(o, **kw))[1])
+    monkeypatch.setattr(report.behaviour, "plot_stay", lambda **kw: (seen.update(kw), draw(**kw))[1])
     fitrl.plot_stay(fit)
     expected = stay_by_transition(fit.trials.frame)
     pd.testing.assert_frame_equal(seen["observed"], expected)

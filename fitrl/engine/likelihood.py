@@ -104,26 +104,41 @@ class FastLikelihood:
         scored: Mapping[str, np.ndarray],
     ):
         from fitrl.engine.op import Kernel, LogLikelihood
-        from fitrl.engine.packing import column_dtypes, pack
+        from fitrl.engine.packing import column_dtypes
 
         used = {name: np.asarray(columns[name]) for name in program.columns}
-        by_row = frozenset(name for name, located in index.items() if located.by_row)
         self.program = program
-        self.kernel = Kernel(program, column_dtypes(used), by_row)
+        self.by_row = frozenset(name for name, located in index.items() if located.by_row)
+        self.kernel = Kernel(program, column_dtypes(used), self.by_row)
         self.operation = LogLikelihood(self.kernel)
+        self.arrays = self.packed(columns, sequence, index, scored)
+
+    def packed(
+        self,
+        columns: Mapping[str, np.ndarray],
+        sequence: np.ndarray,
+        index: Mapping[str, Located],
+        scored: Mapping[str, np.ndarray],
+    ) -> dict[str, np.ndarray]:
+        """Arrays of a data set, which may be another one with the same columns: the kernel stays."""
+        from fitrl.engine.packing import pack
+
         packing = pack(sequence, self.kernel.n_history)
-        self.arrays: dict[str, np.ndarray] = {}
-        for name in program.parameters:
+        arrays: dict[str, np.ndarray] = {}
+        for name in self.program.parameters:
             cells = np.asarray(index[name].index)
-            where = packing.column(cells) if name in by_row else cells[packing.lanes]
-            self.arrays[f"index_{name}"] = where.astype(np.int32)
-        for name, values in used.items():
-            packed = packing.resets(values) if name == "reset" else packing.column(values)
-            self.arrays[f"trial_{name}"] = packed if packed.dtype.kind == "f" else packed.astype(np.int32)
-        for name in program.log_probability:
-            self.arrays[f"place_{name}"] = packing.places(scored[name])
-        self.arrays["sizes"] = np.array([packing.rows.shape[1], *[len(scored[n]) for n in program.log_probability]])
-        self.arrays["blocks"] = packing.blocks
+            where = packing.column(cells) if name in self.by_row else cells[packing.lanes]
+            arrays[f"index_{name}"] = where.astype(np.int32)
+        for name in self.program.columns:
+            values = np.asarray(columns[name])
+            column = packing.resets(values) if name == "reset" else packing.column(values)
+            arrays[f"trial_{name}"] = column if column.dtype.kind == "f" else column.astype(np.int32)
+        for name in self.program.log_probability:
+            arrays[f"place_{name}"] = packing.places(scored[name])
+        n_scored = [len(scored[name]) for name in self.program.log_probability]
+        arrays["sizes"] = np.array([packing.rows.shape[1], *n_scored])
+        arrays["blocks"] = packing.blocks
+        return arrays
 
     def scores(
         self, values: Mapping[str, Any], arrays: Mapping[str, Any], responses: Mapping[str, Any]

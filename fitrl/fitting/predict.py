@@ -137,7 +137,7 @@ class Played:
     choice : ndarray of int
         Codes of the chosen options.
     outcome : ndarray of float
-        What they got, in scaled outcomes.
+        What they got, in scaled outcomes; NaN where the data show none.
     outcome_forgone : ndarray of float or None
         What the other option would have paid, where the model looks at it.
     """
@@ -207,7 +207,9 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
             return Predictions(one_step, None, result)
         played.append(result)
     free = {name: np.concatenate([p[name] for p in played]) for name in played[0]}
-    return Predictions(one_step, Played(free["choice"], free["outcome"], free.get("outcome_forgone")), "")
+    shown = fit.trials.frame["outcome_given"].to_numpy()
+    outcome = np.where(shown, free["outcome"], np.nan)
+    return Predictions(one_step, Played(free["choice"], outcome, free.get("outcome_forgone")), "")
 
 
 def _one_step(

@@ -1,0 +1,1 @@
+"""Which model predicts better: comparison of fits to the same trials."""

@@ -1,0 +1,106 @@
+"""The table of predictive checks: the numbers of the figures, and the right words about them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_fits import fake_fit
+
+import fitrl
+from fitrl import datasets
+from fitrl.errors import FitError
+from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
+from fitrl.tasks import signatures
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return fitrl.read_trials(datasets.path("bandit"))
+
+
+@pytest.fixture(scope="module")
+def right(trials):
+    """Draws at the true parameters."""
+    truth = datasets.truth("bandit").pivot(index="subject", columns="parameter", values="value").loc[trials.subjects]
+    n = (2, 60, len(truth))
+    return fake_fit("q_learning", trials, {name: np.broadcast_to(truth[name].to_numpy(), n) for name in truth})
+
+
+def test_the_table_holds_what_the_figures_draw(right, trials):
+    data = Behaviour(right)
+    table = check_predictions(data)
+    assert set(table["signature"]) == set(data.names) == {"stay", "learning", "reversal"}
+    stay = table[table["signature"] == "stay"].reset_index(drop=True)
+    observed = signatures.stay_rates(signatures.win_stay_lose_shift(trials.frame))
+    assert stay["x"].tolist() == ["stay after win", "shift after loss"]
+    np.testing.assert_allclose(stay["observed"], observed["mean"])
+    # The band by hand: rates of each simulated data set, then their mean and central 95 %.
+    rates = []
+    for choice, outcome in zip(data.predictions.free.choice, data.predictions.free.outcome, strict=True):
+        played = signatures.with_choices(trials.frame, choice, outcome)
+        rates.append(signatures.stay_rates(signatures.win_stay_lose_shift(played))["mean"].to_numpy())
+    np.testing.assert_allclose(stay["free"], np.mean(rates, axis=0))
+    np.testing.assert_allclose(stay["free_lower"], np.quantile(rates, 0.025, axis=0))
+    np.testing.assert_allclose(stay["free_upper"], np.quantile(rates, 0.975, axis=0))
+    inside = (stay["observed"] >= stay["free_lower"]) & (stay["observed"] <= stay["free_upper"])
+    assert stay["free_inside"].astype(bool).tolist() == inside.tolist()
+
+
+def test_the_true_model_predicts_its_data_and_guessing_does_not(right, trials):
+    true = check_predictions(right)
+    assert true["free_inside"].mean() > 0.8  # 95 % in the long run; values of one data set depend on each other
+    guess = check_predictions(fake_fit("random", trials, {}))
+    learning = guess[guess["signature"] == "learning"]
+    assert learning["free_inside"].mean() < 0.3
+    assert "learning at" in outside(guess)
+
+
+def test_nothing_is_simulated_twice(right, monkeypatch):
+    data = Behaviour(right)
+    data.tables("stay")
+    monkeypatch.setattr("fitrl.show.predictions.predict", None)
+    assert len(check_predictions(data)) > 10
+
+
+def test_without_a_free_run_one_step_predictions_are_judged(trials):
+    frame = trials.original.drop(columns=[c for c in trials.original if c.startswith("payoff")])
+    table = check_predictions(fake_fit("random", fitrl.read_trials(frame), {}))
+    assert table["free_inside"].isna().all()
+    assert table["one_step_inside"].notna().any()
+    assert outside(table).startswith("Predictions (one-step, 95 %)")
+
+
+def test_words():
+    table = pd.DataFrame(
+        {
+            "signature": ["stay", "learning", "learning"],
+            "x": ["stay after win", "1.5", "2.5"],
+            "observed": [0.9, 0.5, np.nan],
+            "free_lower": [0.6, 0.4, 0.4],
+            "free_upper": [0.8, 0.6, 0.6],
+            "free_inside": [False, True, np.nan],
+        }
+    )
+    assert outside(table) == (
+        "Predictions (free-running, 95 %): 1 of 2 observed values inside. Outside: stay at stay after win is 0.90, "
+        "predicted 0.60 to 0.80."
+    )
+    assert outside(table[1:]) == "Predictions (free-running, 95 %): 1 of 1 observed values inside."
+
+
+def test_two_step_tasks_have_stay_by_transition():
+    simulated = fitrl.simulate("two_step_split", subjects=4, trials=60, random_seed=1)
+    truth = simulated.truth.pivot(index="subject", columns="parameter", values="value").loc[simulated.trials.subjects]
+    draws = {name: np.broadcast_to(truth[name].to_numpy(), (2, 30, 4)) for name in truth}
+    table = check_predictions(fake_fit("two_step_split", simulated.trials, draws))
+    assert table["x"].tolist() == list(signatures.TRANSITIONS)
+    np.testing.assert_allclose(table["observed"], signatures.stay_by_transition(simulated.trials.frame)["mean"])
+    assert table["one_step_inside"].notna().all()
+    assert table["free_inside"].isna().all()
+
+
+def test_other_tasks_have_none():
+    simulated = fitrl.simulate("two_step_kool", subjects=2, trials=20, random_seed=1)
+    fit = fake_fit("two_step_kool", simulated.trials, {})
+    assert behaviour_of(fit) is None
+    with pytest.raises(FitError):
+        check_predictions(fit)
