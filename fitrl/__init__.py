@@ -18,8 +18,15 @@ _WHERE = {
     "load": "fitrl.fitting.store",
     "save": "fitrl.fitting.store",
     "latents": "fitrl.fitting.predict",
+    "write_events": "fitrl.fitting.events",
     "derived": "fitrl.fitting.derived",
     "simulate": "fitrl.fitting.simulate",
+    "recover": "fitrl.study.recovery",
+    "calibrate": "fitrl.study.calibration",
+    "check_model": "fitrl.conformance.suite",
+    "compare": "fitrl.comparison.compare",
+    "check_predictions": "fitrl.show.predictions",
+    "plot_comparison": "fitrl.show.comparison",
     "summary": "fitrl.show.summary",
     "plot_group": "fitrl.show.figures",
     "plot_subjects": "fitrl.show.figures",
@@ -28,10 +35,12 @@ _WHERE = {
     "plot_stay": "fitrl.show.report",
     "plot_accuracy": "fitrl.show.report",
     "plot_reversal": "fitrl.show.report",
+    "plot_transfer": "fitrl.show.report",
     "FitrlError": "fitrl.errors",
     "DataError": "fitrl.errors",
     "ModelError": "fitrl.errors",
     "FitError": "fitrl.errors",
+    "StudyError": "fitrl.errors",
 }
 
 __all__ = sorted(_WHERE)

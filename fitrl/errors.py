@@ -29,6 +29,10 @@ class StudyError(FitrlError):
     """A study of many fits that cannot be started or continued."""
 
 
+class StudyInterrupted(StudyError):
+    """A study that was stopped; the fits that were finished are on disk."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing found in a data file.

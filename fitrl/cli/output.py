@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fitrl.errors import FitError, FitInterrupted, FitrlError
+from fitrl.errors import FitError, FitInterrupted, FitrlError, StudyInterrupted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,9 @@ def reported() -> Iterator[None]:
         yield
     except (FitInterrupted, KeyboardInterrupt):
         print_error("Stopped before there was anything to keep; nothing was written.", heading="")
+        raise SystemExit(STOPPED) from None
+    except StudyInterrupted as stopped:
+        print_error(str(stopped), heading="")
         raise SystemExit(STOPPED) from None
     except FitrlError as error:
         print_error(str(error))

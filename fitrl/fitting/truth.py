@@ -1,0 +1,130 @@
+"""Where the parameters of synthetic subjects come from: the priors, or the subjects of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fitrl.errors import FitError
+from fitrl.hierarchy.links import link_of, natural
+from fitrl.language.parameters import Parameter
+from fitrl.tasks.bandit import Bandit
+
+if TYPE_CHECKING:
+    from fitrl.fitting.fit import Fit
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Synthetic subjects, and the population that they were drawn from.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray, shape (subject,)
+        Every parameter of the model on the natural scale (of scaled outcomes), fixed ones included.
+    location, scale : dict of str to float
+        Mean and standard deviation of the population on the link scale; parameters that are not fixed.
+    """
+
+    values: dict[str, np.ndarray]
+    location: dict[str, float]
+    scale: dict[str, float]
+
+
+def from_prior(
+    parameters: Mapping[str, Parameter],
+    n: int,
+    rng: np.random.Generator,
+    fixed: Mapping[str, float] | None = None,
+) -> Truth:
+    """Draw a population from the priors, and subjects from the population.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Parameter
+        With their links and priors.
+    n : int
+        Number of subjects.
+    rng : Generator
+        Source of randomness.
+    fixed : mapping of str to float, optional
+        Parameters that are the same for everybody.
+
+    Examples
+    --------
+    >>> from fitrl.models import q_learning
+    >>> truth = from_prior(q_learning.parameters(), 5, np.random.default_rng(1), {"beta": 3.0})
+    >>> list(truth.location), truth.values["beta"].tolist()
+    (['alpha'], [3.0, 3.0, 3.0, 3.0, 3.0])
+    """
+    from fitrl.hierarchy.build import prior_draws  # imports PyMC, which other simulations do without
+
+    fixed = fixed or {}
+    truth = Truth({}, {}, {})
+    for name, p in parameters.items():
+        if name in fixed:
+            truth.values[name] = np.full(n, float(fixed[name]))
+            continue
+        truth.location[name] = float(prior_draws(p.location, 1, rng)[0])
+        truth.scale[name] = float(prior_draws(p.scale, 1, rng)[0])
+        eta = truth.location[name] + truth.scale[name] * rng.normal(size=n)
+        truth.values[name] = natural(eta, p.link, p.lower, p.upper)
+    return truth
+
+
+def from_fit(fit: Fit, n: int, rng: np.random.Generator) -> Truth:
+    """Draw subjects from those of a fit, with the values of one posterior draw.
+
+    Posterior means are shrunken towards each other, values of a draw are not: their spread is that of the
+    population. Subjects are drawn with replacement, all parameters of a subject together, so that the
+    correlations between parameters are kept. Location and scale are those of the fit's subjects in this draw.
+
+    Parameters
+    ----------
+    fit : Fit
+        Sampled or quick, any pooling.
+    n : int
+        Number of subjects; need not be that of the fit.
+    rng : Generator
+        Chooses the draw and the subjects.
+
+    Raises
+    ------
+    FitError
+        If a parameter is not one value per subject.
+    """
+    posterior = fit.idata["posterior"].to_dataset()
+    draw = {dim: int(rng.integers(posterior.sizes[dim])) for dim in ("chain", "draw")}
+    who = rng.integers(fit.trials.n_subjects, size=n)
+    truth = Truth({name: np.full(n, value) for name, value in fit.plan.fixed.items()}, {}, {})
+    for p in fit.spec.parameters:
+        values = posterior[p.name].isel(draw)
+        if values.dims != ("subject",):
+            raise FitError(
+                f"{p.name} of this fit has the dimensions {', '.join(map(str, values.dims))}; subjects can be drawn "
+                "from a fit with one value per subject only. Give the parameters as a table."
+            )
+        eta = link_of(values.to_numpy(), p.link, p.lower, p.upper)
+        truth.location[p.name], truth.scale[p.name] = float(eta.mean()), float(eta.std())
+        truth.values[p.name] = values.to_numpy()[who]
+    return truth
+
+
+def task_settings(fit: Fit) -> dict[str, Any]:
+    """Return what `fitrl.simulate` needs to play a task of the size of that of a fit.
+
+    Returns
+    -------
+    dict
+        ``n_options`` (bandits only) and ``outcome_range``, which for raw outcomes is the range that occurs.
+    """
+    task, frame = fit.trials.task, fit.trials.frame
+    settings: dict[str, Any] = {"n_options": task.n_options} if isinstance(task, Bandit) else {}
+    low, high = task.outcome_range
+    if not np.isfinite(high - low):
+        shown = frame.loc[frame["outcome_given"], "outcome"]
+        low, high = float(shown.min()), float(shown.max())
+    return settings | {"outcome_range": (float(low), float(high))}

@@ -1,0 +1,1 @@
+"""Many fits of simulated data: parameter recovery and simulation-based calibration."""
