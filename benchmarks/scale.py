@@ -1,6 +1,7 @@
 """One large fit: wall time, peak memory, divergences, R-hat, gradients per effective sample.
 
-Run: .venv/bin/python benchmarks/scale.py --subjects 2000 [--model q_learning --trials 200 --centered alpha beta]
+Run: .venv/bin/python benchmarks/scale.py --model two_step_split --subjects 1400 [--trials 200 --draws 500 --tune 500]
+or with data of your own: --data FILE --model NAME
 """
 
 import argparse
@@ -12,29 +13,26 @@ import fitrl
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data")
     parser.add_argument("--model", default="q_learning")
     parser.add_argument("--subjects", type=int, default=2000)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--tune", type=int, default=1000)
-    parser.add_argument("--centered", nargs="*", default=())
+    parser.add_argument("--target-accept", type=float, default=0.9)
     given = parser.parse_args()
-    trials = fitrl.simulate(given.model, subjects=given.subjects, trials=given.trials, random_seed=1).trials
+    if given.data:
+        trials = fitrl.read_trials(given.data, model=given.model)
+    else:
+        trials = fitrl.simulate(given.model, subjects=given.subjects, trials=given.trials, random_seed=1).trials
     started = time.perf_counter()
-    fit = fitrl.fit(
-        given.model,
-        trials,
-        random_seed=1,
-        draws=given.draws,
-        tune=given.tune,
-        centered=tuple(given.centered),
-        progressbar=False,
-    )
+    sampling = {"draws": given.draws, "tune": given.tune, "target_accept": given.target_accept}
+    fit = fitrl.fit(given.model, trials, random_seed=1, progressbar=False, **sampling)
     wall = time.perf_counter() - started
     stats = fit.idata["sample_stats"].to_dataset()
     table = fitrl.summary(fit)
     gradients = float(stats["n_steps"].sum())
-    print(f"{given.model}, {given.subjects} x {given.trials}, centred: {', '.join(given.centered) or 'none'}")
+    print(f"{given.model}, {trials.n_subjects} subjects, {len(trials.frame):,} trials, {sampling}")
     print(fit.verdict)
     print(f"wall {wall:.0f} s ({', '.join(f'{k} {v:.0f}' for k, v in fit.spec.timings.items())})")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB")

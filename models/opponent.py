@@ -22,8 +22,7 @@ class Opal(Model):
     Identifiability: alpha_g, alpha_n, beta and rho_da are not separable in one bandit; 180 trials of training and 60 of
     transfer or more. beta trades off against the actors' rates (early on only beta * alpha counts). rho_da of single
     persons is hardly recovered even then; compare groups or sessions. A person's posterior may have two modes: slow
-    rates all over, or a critic that knows the last outcome only (alpha_c near 1) with faster actors. With hundreds of
-    trials per person sample the rates centred (``centered=["alpha_c", "alpha_g", "alpha_n"]``).
+    rates all over, or a critic that knows the last outcome only (alpha_c near 1) with faster actors.
 
     Checked: the authors' code of Jaskir & Frank 2023 (critic per action; no annealing, normalisation or soft bound).
 

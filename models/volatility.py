@@ -253,13 +253,16 @@ class EHGFBinary(Belief):
     cannot become negative. Where omega2 is above about -1 and omega3 below about 2, the filter may still run away: the
     variance of an extreme belief stays high, one surprise throws it to the other extreme, and mu3 explodes. Such values
     have no finite likelihood (the clipped version stays finite there, with beliefs that mean nothing).
+    For that reason omega2 is kept between -10 and 0, as in hBayesDM.
     """
 
     reference = (
         "Mathys et al. 2011, Front Hum Neurosci, 10.3389/fnhum.2011.00039; Mathys et al. 2014, Front Hum Neurosci, "
         "10.3389/fnhum.2014.00825; TAPAS HGF toolbox (the enhanced update)"
     )
-    omega2 = real("tonic log-volatility of the belief", location=(-3.0, 1.5), scale=1.0, usual=(-5.0, -1.0))
+    omega2 = unit("tonic log-volatility of the belief", location=(0.8, 0.8), scale=0.5, usual=(-5.0, -1.0)).but(
+        lower=-10.0, upper=0.0
+    )
     omega3 = real("log-variance of the steps of volatility", location=(2.0, 1.5), scale=1.0, usual=(-2.0, 3.0))
     zeta = positive("inverse temperature, on log-odds", median=1.5, usual=(0.5, 5.0))
     level3 = option("fixed", "omega3 held at 2, or fitted", ("fixed", "fitted"))

@@ -161,7 +161,6 @@ def test_mistakes_in_the_declaration_exit_2(data, tmp_path):
         (["--with", "dual_alpha:by=luck"], "luck"),
         (["--set", "q1=0"], "q1"),
         (["--fix", "gamma=1"], "gamma"),
-        (["--centered", "gamma"], "gamma"),
         (["--priors", "flat"], "flat"),
         (["--with", "stickiness", "--with", "choice_trace"], "told apart"),
     ):
@@ -182,7 +181,7 @@ def test_the_options_reach_the_fit_and_unset_ones_do_not(data, tmp_path, monkeyp
     monkeypatch.setattr("fitrl.fitting.fit.fit", fit)
     result = run(
         "fit", data, "--model", "rw", "--out", tmp_path, "--with", "lapse", "--with", "dual_alpha:by=outcome",
-        "--set", "q0=0.25", "--fix", "eps=0.1", "--centered", "beta", "--pooling", "partial", "--seed", 7,
+        "--set", "q0=0.25", "--fix", "eps=0.1", "--pooling", "partial", "--seed", 7,
         "--target-accept", "0.95", "--cores", 2, "--outcome-scale", 2, "--priors", "default",
     )  # fmt: skip
     assert result.exit_code == 2
@@ -193,7 +192,6 @@ def test_the_options_reach_the_fit_and_unset_ones_do_not(data, tmp_path, monkeyp
         "options": {"q0": 0.25},
         "priors": "default",
         "fixed": {"eps": 0.1},
-        "centered": ("beta",),
         "pooling": "partial",
         "quick": False,
         "random_seed": 7,

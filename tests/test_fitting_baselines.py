@@ -96,25 +96,6 @@ def test_a_fixed_parameter_is_held(trials):
     np.testing.assert_allclose(p[lost & ~shifted], 0.3)
 
 
-@pytest.mark.study
-def test_centring_changes_the_sampler_and_not_the_posterior():
-    import arviz as az
-
-    played = fitrl.simulate("q_learning", subjects=12, trials=200, environment="reversing", random_seed=5)
-    fits = [
-        fitrl.fit("q_learning", played.trials, centered=names, random_seed=1, progressbar=False, draws=2000)
-        for names in ((), ("beta",))
-    ]
-    for found in fits:
-        assert found.verdict.converged, found.verdict.text()
-    assert "beta_eta" in fits[1].idata["posterior"]
-    for name in ("alpha_mu", "alpha_sigma", "beta_mu", "beta_sigma", "alpha", "beta"):
-        one, two = (found.idata["posterior"][name] for found in fits)
-        error = np.hypot(*(np.asarray(az.mcse(d.to_dataset(name="x"), method="mean")["x"]) for d in (one, two)))
-        z = (one.mean(("chain", "draw")) - two.mean(("chain", "draw"))).to_numpy() / error
-        assert np.abs(z).max() < 4, name
-
-
 def test_a_model_without_that_parameter_says_so(trials):
     with pytest.raises(fitrl.ModelError, match="alpha"):
         fitrl.fit("wsls", trials, fixed={"alpha": 0.5})

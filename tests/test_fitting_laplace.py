@@ -250,9 +250,9 @@ def test_variables_are_those_of_a_sampled_fit(group):
     assert posterior.sizes["chain"] == 1
 
 
-def test_same_seed_same_draws_whatever_is_centred(group):
+def test_same_seed_same_draws(group):
     _, trials, _, posterior = group
-    plan = make_plan(fitrl.models.find("q_learning"), trials, centered=["alpha"])
+    plan = make_plan(fitrl.models.find("q_learning"), trials)
     again = laplace(plan, trials, random_seed=5)[0]["posterior"].to_dataset()
     assert again.identical(posterior)
     other = laplace(plan, trials, random_seed=6)[0]["posterior"].to_dataset()

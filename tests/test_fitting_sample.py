@@ -40,7 +40,7 @@ def sampler(monkeypatch):
         calls.append(arguments)
         return results.pop(0)
 
-    monkeypatch.setattr(sampling, "_nutpie", lambda model, arguments: lambda a: stand_in(model, a))
+    monkeypatch.setattr(sampling, "_nutpie", lambda model, arguments, starts: lambda a: stand_in(model, a))
     monkeypatch.setattr(sampling, "_pymc", stand_in)
     return calls, results
 

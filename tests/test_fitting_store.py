@@ -103,7 +103,6 @@ def make_fit(seed=1, **spec):
         parameters=(ALPHA, BETA),
         pooling="partial",
         fixed={},
-        centered=(),
         priors="default",
         quick=False,
         seed=seed,

@@ -68,7 +68,7 @@ def test_one_shifted_chain_fails_with_parameter_number_limit_and_advice():
     assert "do not report" in first
     line = next(text for text in rest if text.startswith("FAIL r_hat[alpha_sigma] = 1."))
     assert "> 1.01: run longer" in line
-    assert "centre alpha" in line
+    assert "run longer" in line
 
 
 def test_a_chain_with_another_spread_fails_by_the_folded_r_hat():
@@ -290,7 +290,6 @@ def test_the_declaration_survives_json():
         parameters=(ALPHA, wide),
         pooling="partial",
         fixed={"beta": 3.0},
-        centered=("alpha",),
         priors="default",
         quick=False,
         seed=1,

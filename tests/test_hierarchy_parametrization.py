@@ -7,9 +7,10 @@ from scipy.special import expit, logit
 
 import fitrl
 import fitrl.models
-from fitrl.fitting import pilot
+from fitrl.fitting import pilot as room
 from fitrl.fitting.compiled import compile_model
 from fitrl.fitting.pilot import look
+from fitrl.fitting.population import Population, find_subjects
 from fitrl.hierarchy.build import build_model
 from fitrl.hierarchy.parametrization import Information, inform, subject_values
 from fitrl.hierarchy.plan import make_plan
@@ -69,7 +70,8 @@ def played():
 
 def test_the_look_finds_populations_and_subjects(played):
     plan, agents = played
-    information, start = look(plan, agents.trials)
+    pilot = look(plan, agents.trials)
+    information, start = pilot.information, pilot.population
     truth = agents.truth.pivot(index="subject", columns="parameter", values="value").loc[agents.trials.subjects]
     for name, link in (("alpha", logit), ("beta", np.log)):
         eta = link(truth[name].to_numpy())
@@ -89,7 +91,7 @@ def test_what_is_told_does_not_change_the_compiled_code(played):
     plan, agents = played
     model = build_model(plan, agents.trials)
     compile_model(model)
-    inform(model, look(plan, agents.trials)[0])
+    inform(model, look(plan, agents.trials).information)
     again = compile_model(model)
     assert again.compiled_logp_func.cache_hits == 1
 
@@ -112,9 +114,9 @@ def test_posterior_is_the_same_and_cheaper_to_sample(played):
 def test_chains_start_apart(played):
     plan, agents = played
     model = build_model(plan, agents.trials)
-    information, start = look(plan, agents.trials)
-    inform(model, information)
-    point = compile_model(model, initial_points=start).initial_point_func
+    found = look(plan, agents.trials)
+    inform(model, found.information)
+    point = compile_model(model, initial_points=found.population, starts=found.start).initial_point_func
     apart = np.abs(point(1) - point(2))
     assert np.median(apart) > 0.5  # in units of about one posterior standard deviation for subjects
     np.testing.assert_array_equal(point(1), point(1))
@@ -123,16 +125,61 @@ def test_chains_start_apart(played):
 def test_a_likelihood_without_numbers_leaves_sampling_uninformed(played, monkeypatch):
     plan, agents = played
     n = agents.trials.n_subjects
-    monkeypatch.setattr(pilot, "subject_likelihood", lambda *_: lambda eta: (np.full(n, np.nan), eta))
-    assert look(plan, agents.trials) == ({}, {})
+    monkeypatch.setattr(room, "subject_likelihood", lambda *_: lambda eta: (np.full(n, np.nan), eta))
+    found = look(plan, agents.trials)
+    assert (found.information, found.population, found.start(1)) == ({}, {}, {})
 
 
 def test_subjects_alone_are_informed_too(played):
     _, agents = played
     plan = make_plan(fitrl.models.find("q_learning"), agents.trials, pooling="none")
-    information, start = look(plan, agents.trials)
-    assert start == {}
+    pilot = look(plan, agents.trials)
+    information = pilot.information
+    assert pilot.population == {}
     mean = information["alpha"].weighted / np.maximum(information["alpha"].precision, 1e-9)
     truth = agents.truth.query("parameter == 'alpha'").set_index("subject")["value"].loc[agents.trials.subjects]
     informed = information["alpha"].precision > 0.5
     assert np.corrcoef(expit(mean[informed]), truth[informed])[0, 1] > 0.6
+
+
+def test_the_mode_that_weighs_more_is_found_and_chains_start_by_weight(played, monkeypatch):
+    plan, agents = played
+    n = agents.trials.n_subjects
+
+    def two_bumps(eta):
+        """Alpha of every subject is near -3, the higher bump, or near 1.5, the nearer one."""
+        heights = np.array([np.log(3.0), 0.0])[:, None]
+        away = eta[0] - np.array([-3.0, 1.5])[:, None]
+        parts = heights - 0.5 * (away / 0.3) ** 2
+        top = parts.max(axis=0)
+        share = np.exp(parts - top) / np.exp(parts - top).sum(axis=0)
+        slope = -(share * away / 0.3**2).sum(axis=0)
+        other = eta[1] - 1.0
+        value = top + np.log(np.exp(parts - top).sum(axis=0)) - 0.5 * (other / 0.2) ** 2
+        return value, np.stack([slope, -other / 0.2**2])
+
+    monkeypatch.setattr(room, "subject_likelihood", lambda *_: two_bumps)
+    monkeypatch.setattr(room, "find_population", lambda *_, **__: Population(
+        np.array([1.0, 1.0]), np.array([2.0, 0.5]), np.eye(2), np.eye(2),
+        find_subjects(two_bumps, np.full((2, n), 1.0), np.array([1.0, 1.0]), np.array([2.0, 0.5])), 1, True,
+    ))  # fmt: skip
+    found = look(plan, agents.trials)
+    information = found.information["alpha"]
+    # By hand: heights 3 to 1, prior Normal(1, 2) at -3 and 1.5; equal widths.
+    odds = 3.0 * np.exp(-0.5 * ((-3.0 - 1.0) / 2) ** 2) / np.exp(-0.5 * ((1.5 - 1.0) / 2) ** 2)
+    best = -3.0 if odds > 1 else 1.5
+    np.testing.assert_allclose(information.weighted / information.precision, best, atol=0.05)
+    np.testing.assert_allclose(found.weight, min(odds, 1 / odds) / (1 + min(odds, 1 / odds)), rtol=0.15)
+    starts = np.array([found.start(seed)["alpha_offset"] for seed in range(300)])
+    elsewhere = np.abs(starts) > 7
+    assert elsewhere.mean() == pytest.approx(found.weight.mean(), rel=0.1)
+
+
+def test_a_subject_without_choices_is_left_to_the_population():
+    frame = fitrl.simulate("q_learning", subjects=8, trials=60, random_seed=3).frame
+    frame["choice"] = frame["choice"].astype(object).where(frame["subject"] != frame["subject"].iloc[0], None)
+    frame["outcome"] = frame["outcome"].where(frame["subject"] != frame["subject"].iloc[0])
+    trials = fitrl.read_trials(frame, "q_learning")
+    found = look(make_plan(fitrl.models.find("q_learning"), trials), trials)
+    assert found.information["alpha"].precision[0] == pytest.approx(0.0, abs=1e-8)
+    assert found.weight[0] == pytest.approx(0.0, abs=1e-8)

@@ -153,7 +153,6 @@ def test_another_declaration_in_the_same_folder_is_refused(done, change, named):
         ({"pooling": "complete"}, "complete"),
         ({"fixed": {"gamma": 1.0}}, "gamma"),
         ({"fixed": {"alpha": 1.5}}, "outside of its range 0 to 1"),
-        ({"centered": ["alpha"], "pooling": "none"}, "cannot be centred"),
         ({"model": "random"}, "nothing to study"),
         ({"model": None}, "needs a model"),
         ({"quick": False, "random_seed": 1, "return_inferencedata": True}, "return_inferencedata"),

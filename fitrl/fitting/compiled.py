@@ -7,7 +7,7 @@ reads the data through nutpie's record, so that it serves any data set of the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -76,6 +76,7 @@ def compile_model(
     model: pm.Model,
     *,
     initial_points: Mapping[str, Any] | None = None,
+    starts: Callable[[int | None], dict[str, np.ndarray]] | None = None,
     var_names: Sequence[str] | None = None,
 ) -> nutpie_compile.CompiledPyMCModel:
     """Compile a PyMC model for nutpie; what `nutpie.compile_pymc_model` does, with entry points from the disk cache.
@@ -85,7 +86,9 @@ def compile_model(
     model : pymc.Model
         Every variable continuous.
     initial_points : mapping, optional
-        Initial values by variable, as ``initvals`` of `pm.sample`.
+        Initial values by variable, as ``initvals`` of `pm.sample`; a uniform number between -1 and 1 is added.
+    starts : callable, optional
+        From the seed of a chain to initial values of variables that are not transformed, which are taken as they are.
     var_names : sequence of str, optional
         Variables to store; all by default.
 
@@ -94,7 +97,7 @@ def compile_model(
     nutpie.compile_pymc.CompiledPyMCModel
         For `nutpie.sample`; draws are those of `nutpie.compile_pymc_model`, to the last bit.
     """
-    start = nutpie_compile._wrap_with_lock(
+    usual = nutpie_compile._wrap_with_lock(
         make_initial_point_fn(
             model=model,
             overrides=initial_points,
@@ -103,7 +106,11 @@ def compile_model(
             return_transformed=True,
         )
     )
-    n_dim, n_expanded, log_density, expand, start, shapes, transformed = nutpie_compile._make_functions(
+
+    def start(seed: int | None) -> dict[str, np.ndarray]:
+        return {**usual(seed), **(starts(seed) if starts else {})}
+
+    n_dim, n_expanded, log_density, expand, initial, shapes, transformed = nutpie_compile._make_functions(
         model,
         mode="NUMBA",
         compute_grad=True,
@@ -125,7 +132,7 @@ def compile_model(
         _shapes={name: tuple(shape) for name, _, shape in zip(*shapes, strict=True)},
         compiled_logp_func=_entry("log_density", log_density, shared, data, keys),
         compiled_expand_func=_entry("expand", expand, shared, data, keys),
-        initial_point_func=start,
+        initial_point_func=initial,
         shared_data=data,
         shared_var_keys=keys,
         user_data=nutpie_compile.make_user_data(keys, data),

@@ -127,7 +127,6 @@ def fit(
     priors: str | Mapping[str, Mapping[str, Any]] = "default",
     pooling: str = "partial",
     fixed: Mapping[str, float] | None = None,
-    centered: Sequence[str] = (),
     quick: bool = False,
     random_seed: int | None = None,
     **sample_kwargs: Any,
@@ -150,8 +149,6 @@ def fit(
         Whether subjects share a population, nothing, or one value.
     fixed : mapping of str to float, optional
         Parameters held at a value, in the unit of the reports.
-    centered : sequence of str
-        Parameters to sample centred.
     quick : bool
         A Laplace approximation in seconds instead of sampling; not to be reported.
     random_seed : int, optional
@@ -189,7 +186,6 @@ def fit(
         priors=priors,
         pooling=pooling,
         fixed=fixed,
-        centered=centered,
     )
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
     pymc_model = build_model(plan, trials, _engine_for(sample_kwargs))
@@ -203,10 +199,10 @@ def fit(
         idata, spent = laplace(plan, trials, random_seed=seed)
     else:
         started = time.perf_counter()
-        information, start = look(plan, trials)
-        inform(pymc_model, information)
+        pilot = look(plan, trials)
+        inform(pymc_model, pilot.information)
         timings["pilot"] = time.perf_counter() - started
-        idata, attempts, spent = sample(pymc_model, {"initvals": start, **sample_kwargs, "random_seed": seed})
+        idata, attempts, spent = sample(pymc_model, {**sample_kwargs, "random_seed": seed}, pilot)
     spec = FitSpec(
         model=_model_name(model, plan.model),
         source=source,
@@ -215,7 +211,6 @@ def fit(
         parameters=_parameter_specs(plan),
         pooling=pooling,
         fixed={n: v * unit_factor(plan.parameters[n], trials.outcome_scale) for n, v in plan.fixed.items()},
-        centered=tuple(centered),
         priors=priors if isinstance(priors, str) else "mapping",
         quick=quick,
         seed=seed,
@@ -274,7 +269,7 @@ def plan_of(spec: FitSpec, trials: Trials) -> Plan:
         p.name: {"link": p.link, "lower": p.lower, "upper": p.upper, "location": p.location, "scale": p.scale}
         for p in spec.parameters
     }
-    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, centered=spec.centered)
+    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed)
 
 
 def _parameter_specs(plan: Plan) -> tuple[ParameterSpec, ...]:

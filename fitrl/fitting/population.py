@@ -51,13 +51,18 @@ class Subjects:
         Most probable values.
     shape : ndarray, shape (subject, parameter, parameter)
         Covariance around it in units of the population: the identity where choices say nothing.
-    n_unsettled : int
-        Subjects whose mode was not found to the last digit.
+    settled : ndarray of bool, shape (subject,)
+        Whether the mode was found to the last digit.
     """
 
     mode: np.ndarray
     shape: np.ndarray
-    n_unsettled: int
+    settled: np.ndarray
+
+    @property
+    def n_unsettled(self) -> int:
+        """Subjects whose mode was not found."""
+        return int((~self.settled).sum())
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ def find_subjects(
         value = np.where(better, new_value, value)
         gradient = np.where(better[:, None, None], new_gradient, gradient)
         damping = np.where(better, np.maximum(damping / 10, 1e-6), damping * 10)
-    return Subjects(location + scale * z, (axes / size[:, None, :]) @ np.swapaxes(axes, 1, 2), int(left.sum()))
+    return Subjects(location + scale * z, (axes / size[:, None, :]) @ np.swapaxes(axes, 1, 2), ~left)
 
 
 def _curvature(likelihood: Likelihood, eta: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -181,6 +186,7 @@ def find_population(
     newton_steps: int = _NEWTON_STEPS,
     rounds: int = _ROUNDS,
     settled: float = _SETTLED,
+    shortcuts: bool = True,
 ) -> Population:
     """Find the population by expectation-maximisation, with priors on its location and scale.
 
@@ -200,6 +206,9 @@ def find_population(
         When to give up on a subject in a round, and on the population.
     settled : float
         Change of the population in one round, in standard errors, that counts as none.
+    shortcuts : bool
+        Whether each round goes on with parabolas in place of likelihoods. They take modes for granted: not with few
+        `newton_steps`, which leave some subjects on the way.
 
     Returns
     -------
@@ -232,12 +241,15 @@ def find_population(
         if change < settled or n_rounds == rounds:
             break
         before, mode = (location, scale), subjects.mode
-        quadratic = _quadratic(subjects, location, scale)
-        for _ in range(_SHORTCUTS if n_rounds <= _WITH_SHORTCUTS else 1):
-            last = location, scale
-            location, scale = maximised(*_moments(*quadratic, *last))
-            if _moved(*last, location, scale, n_subjects) < settled / 10:
-                break
+        if shortcuts:
+            quadratic = _quadratic(subjects, location, scale)
+            for _ in range(_SHORTCUTS if n_rounds <= _WITH_SHORTCUTS else 1):
+                last = location, scale
+                location, scale = maximised(*_moments(*quadratic, *last))
+                if _moved(*last, location, scale, n_subjects) < settled / 10:
+                    break
+        else:
+            location, scale = maximised(mode, scale[:, None] ** 2 * np.diagonal(subjects.shape, axis1=1, axis2=2).T)
         change = _moved(*before, location, scale, n_subjects)
     curvature = [_CURVATURE[prior.family](s, prior.args) for s, prior in zip(scale, scales, strict=True)]
     of_location, of_log_scale = _covariances(subjects, scale, precision, np.array(curvature))

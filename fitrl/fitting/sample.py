@@ -18,9 +18,12 @@ from pymc.progress_bar.progress import NutpieProgressBarManager
 from pymc.util import get_random_generator
 
 from fitrl.errors import FitError, FitInterrupted
+from fitrl.fitting.pilot import Pilot
 from fitrl.language.state import unknown
 
 log = logging.getLogger("fitrl")
+
+Starts = Callable[[int | None], dict[str, np.ndarray]]
 
 DEFAULTS: dict[str, Any] = {"draws": 1000, "tune": 1000, "chains": 4, "target_accept": 0.9}
 LADDER = (0.95, 0.99)
@@ -58,7 +61,9 @@ def check_sample_kwargs(kwargs: Mapping[str, Any]) -> None:
             raise FitError(f"pm.sample: {unknown('argument', name, sorted(known))}")
 
 
-def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tuple[dict, ...], dict[str, float]]:
+def sample(
+    model: pm.Model, kwargs: Mapping[str, Any], pilot: Pilot | None = None
+) -> tuple[xr.DataTree, tuple[dict, ...], dict[str, float]]:
     """Sample, and again with a higher target acceptance while there are divergences.
 
     Parameters
@@ -68,6 +73,8 @@ def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tup
     kwargs : mapping
         For `pm.sample`; our `DEFAULTS` fill what is not given. The usual ones run nutpie without PyMC in
         between, which saves its compilation; the draws are the same.
+    pilot : Pilot, optional
+        Where chains start, unless ``initvals`` are among the arguments.
 
     Returns
     -------
@@ -80,6 +87,10 @@ def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tup
     """
     check_sample_kwargs(kwargs)
     arguments = {**DEFAULTS, "cores": min(DEFAULTS["chains"], _n_cores()), **kwargs}
+    starts = None
+    if pilot is not None and pilot.population and arguments.get("initvals") is None:
+        offsets = {name: np.zeros_like(values) for name, values in pilot.start(0).items()}
+        arguments["initvals"], starts = {**pilot.population, **offsets}, pilot.start
     nuts = dict(arguments.pop("nuts", None) or {})
     ladder = [nuts.pop("target_accept", arguments.pop("target_accept")), *LADDER]
     if nuts:
@@ -87,7 +98,7 @@ def sample(model: pm.Model, kwargs: Mapping[str, Any]) -> tuple[xr.DataTree, tup
     attempts: list[dict[str, Any]] = []
     timings = {"compile": 0.0, "sample": 0.0}
     started = time.perf_counter()
-    run = _nutpie(model, arguments) if _is_nutpie(arguments) else partial(_pymc, model)
+    run = _nutpie(model, arguments, starts) if _is_nutpie(arguments) else partial(_pymc, model)
     for rung, target in enumerate(ladder):
         if rung and target <= ladder[0]:
             continue
@@ -132,11 +143,15 @@ def _pymc(model: pm.Model, arguments: Mapping[str, Any]) -> xr.DataTree:
     return pm.sample(model=model, **{"compute_convergence_checks": False, **arguments})
 
 
-def _nutpie(model: pm.Model, arguments: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], xr.DataTree]:
+def _nutpie(
+    model: pm.Model, arguments: Mapping[str, Any], starts: Starts | None
+) -> Callable[[Mapping[str, Any]], xr.DataTree]:
     """Compile once for all attempts; what is returned samples as `pm.sample` would."""
     from fitrl.fitting.compiled import compile_model
 
-    compiled = compile_model(model, initial_points=arguments.get("initvals"), var_names=arguments.get("var_names"))
+    compiled = compile_model(
+        model, initial_points=arguments.get("initvals"), starts=starts, var_names=arguments.get("var_names")
+    )
     return partial(_run_nutpie, model, compiled)
 
 

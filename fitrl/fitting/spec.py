@@ -61,8 +61,6 @@ class FitSpec:
         How subjects are related.
     fixed : dict of str to float
         Parameters held at a value, natural scale, in the unit of the scaled outcomes.
-    centered : tuple of str
-        Parameters with a centred parametrisation.
     priors : str
         ``"default"``, ``"hbayesdm"`` or the name of the user's file.
     quick : bool
@@ -86,7 +84,6 @@ class FitSpec:
     parameters: tuple[ParameterSpec, ...]
     pooling: str
     fixed: dict[str, float]
-    centered: tuple[str, ...]
     priors: str
     quick: bool
     seed: int | None
@@ -131,7 +128,6 @@ class FitSpec:
                 for p in raw["parameters"]
             )
             raw["fixed"] = {name: float(value) for name, value in raw["fixed"].items()}
-            raw["centered"] = tuple(raw["centered"])
             raw["attempts"] = tuple(raw["attempts"])
             return cls(**raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -251,7 +251,7 @@ def judge(
         return Verdict("quick", (), *size, log)
     checks = [
         *_sampler_checks(idata, size[0], log),
-        *_group_checks(group, posterior),
+        *_group_checks(group),
         *_subject_checks(subject, known, with_mcse=not group.data_vars),
     ]
     failed = any(c.level == "fail" and not c.passed for c in checks)
@@ -307,7 +307,7 @@ def _bfmi_check(stats: xr.Dataset, missing: str) -> Check:
     return _check("e_bfmi", "fail" if low else "warn", "sampler", value, limit, "<", where, advice)
 
 
-def _group_checks(group: xr.Dataset, posterior: xr.Dataset) -> list[Check]:
+def _group_checks(group: xr.Dataset) -> list[Check]:
     """Check each group-level variable at its worst element."""
     if not group.data_vars:
         return []
@@ -315,10 +315,11 @@ def _group_checks(group: xr.Dataset, posterior: xr.Dataset) -> list[Check]:
     found = diagnostics(group)
     checks = []
     for name in map(str, group.data_vars):
-        remedy = _group_advice(name, posterior)
         if n_chains > 1:  # the check of the chains already fails a single one
             value, where = _worst(found["r_hat"][name])
-            checks.append(_check("r_hat", "fail", "group", value, R_HAT, ">", where, remedy))
+            checks.append(
+                _check("r_hat", "fail", "group", value, R_HAT, ">", where, "run longer (more tune and draws)")
+            )
         for ess in ("ess_bulk", "ess_tail"):
             value, where = _worst(found[ess][name], smallest=True)
             limit = ESS_PER_CHAIN * n_chains
@@ -400,16 +401,6 @@ def _worst_of(found: xr.Dataset, *, smallest: bool = False) -> tuple[float | Non
     return min(worst, key=lambda w: -np.inf if w[0] is None else sign * w[0])
 
 
-def _group_advice(name: str, posterior: xr.Dataset) -> str:
-    """Say what helps when a group-level variable mixes badly."""
-    parameter = name.rsplit("_", 1)[0] if name.endswith(("_mu", "_sigma")) else ""
-    if not parameter or f"{parameter}_sigma" not in posterior:
-        return "run longer (more tune and draws)"
-    if f"{parameter}_offset" in posterior:
-        return f"run longer (more tune and draws), or centre {parameter} if there are many trials per subject"
-    return f"run longer (more tune and draws), or do not centre {parameter}"
-
-
 def _divergence_advice(attempts: Sequence[Mapping[str, Any]]) -> str:
     """Say what helps against divergences, given what has been tried."""
     tried = max((float(a["target_accept"]) for a in attempts), default=0.0)
@@ -417,7 +408,7 @@ def _divergence_advice(attempts: Sequence[Mapping[str, Any]]) -> str:
         return "parts of the posterior were not reached, repeat with target_accept=0.99"
     return (
         f"parts of the posterior were not reached, even at target acceptance {tried:g}: fix or pool "
-        "a parameter that the data do not inform, tighten its prior, or centre it if trials are many"
+        "a parameter that the data do not inform, or tighten its prior"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -214,7 +214,6 @@ def calibrate(
     options: Mapping[str, Any] | None = None,
     priors: str | Mapping[str, Mapping[str, Any]] = "default",
     fixed: Mapping[str, float] | None = None,
-    centered: Sequence[str] = (),
     environment: str | None = None,
     n_options: int | None = None,
     quick: bool = False,
@@ -240,7 +239,7 @@ def calibrate(
         Data sets: 200 find gross mistakes, 1,000 subtle ones. May grow when a study is continued.
     subjects, trials : int
         Size of the data sets; small ones are enough, and leave the priors something to say.
-    traits, options, priors, fixed, centered
+    traits, options, priors, fixed
         As in `fitrl.fit`.
     environment, n_options
         As in `fitrl.simulate`.
@@ -285,7 +284,6 @@ def calibrate(
         options=options,
         priors=priors,
         fixed=fixed,
-        centered=centered,
         environment=environment,
         n_options=n_options,
         subjects=subjects,

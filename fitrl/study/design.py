@@ -66,8 +66,6 @@ class Design:
         How the fits relate subjects.
     fixed : dict of str to float
         Parameters held at a value, in simulations and in fits.
-    centered : list of str
-        Parameters sampled centred.
     environment : str or None
         How payoffs come about; None for the default of the task.
     n_options : int or None
@@ -98,7 +96,6 @@ class Design:
     priors: dict[str, dict[str, str]]
     pooling: str
     fixed: dict[str, float]
-    centered: list[str]
     environment: str | None
     n_options: int | None
     outcome_range: list[float]
@@ -200,7 +197,6 @@ def declare_study(
     priors: Any = "default",
     pooling: str | None = None,
     fixed: Mapping[str, float] | None = None,
-    centered: Sequence[str] = (),
     environment: str | None = None,
     n_options: int | None = None,
     subjects: int | Sequence[int],
@@ -228,7 +224,7 @@ def declare_study(
         Drawn if not given.
     sampler : mapping
         Arguments of `pm.sample`.
-    traits, options, priors, pooling, fixed, centered, environment, n_options, quick
+    traits, options, priors, pooling, fixed, environment, n_options, quick
         As in `fitrl.fit` and `fitrl.simulate`.
 
     Raises
@@ -250,7 +246,7 @@ def declare_study(
         if isinstance(priors, str) and priors == "default":
             priors = _read_bounds(_as_text(fit.plan.parameters))
         # Simulated outcomes are scaled ones, and so is the unit of everything in a study.
-        fixed, centered = fixed or fit.plan.fixed, centered or fit.spec.centered
+        fixed = fixed or fit.plan.fixed
         pooling = pooling or fit.spec.pooling
         settings = task_settings(fit)
         n_options, outcome_range = n_options or settings.get("n_options"), settings["outcome_range"]
@@ -268,7 +264,6 @@ def declare_study(
         priors={},
         pooling=pooling or "partial",
         fixed={n: float(v) for n, v in (fixed or {}).items()},
-        centered=list(centered),
         environment=environment,
         n_options=n_options,
         outcome_range=list(outcome_range),
@@ -313,16 +308,13 @@ def _check(design: Design) -> None:
 
 
 def _check_names(design: Design, parameters: Mapping[str, Parameter]) -> None:
-    for name in (*design.fixed, *design.centered):
+    for name in design.fixed:
         if name not in parameters:
             raise StudyError(unknown("parameter", name, parameters))
     for name, value in design.fixed.items():
         low, high = parameters[name].lower, parameters[name].upper
         if not low <= value <= high:
             raise StudyError(f"{name} is fixed at {value:g}, outside of its range {low:g} to {high:g}.")
-    for name in design.centered:
-        if name in design.fixed or design.pooling != "partial":
-            raise StudyError(f"{name} cannot be centred: it is fixed, or there is no pooling.")
 
 
 def _sizes(given: int | Sequence[int], what: str, least: int) -> list[int]:

@@ -93,7 +93,6 @@ def recover(
     priors: str | Mapping[str, Mapping[str, Any]] = "default",
     pooling: str | None = None,
     fixed: Mapping[str, float] | None = None,
-    centered: Sequence[str] = (),
     environment: str | None = None,
     n_options: int | None = None,
     quick: bool = False,
@@ -119,7 +118,7 @@ def recover(
         Subjects are then drawn from those of this fit (see `fitrl.fitting.truth.from_fit`), and model, priors,
         pooling and number of options are its own. By default populations are drawn from the priors, which are
         broad: that makes recovery look better than it is among real subjects.
-    traits, options, priors, fixed, centered
+    traits, options, priors, fixed
         As in `fitrl.fit`.
     pooling : {"partial", "none"}, optional
         Of the fits; by default partial, or that of `fit`.
@@ -172,7 +171,6 @@ def recover(
         priors=priors,
         pooling=pooling,
         fixed=fixed,
-        centered=centered,
         environment=environment,
         n_options=n_options,
         subjects=subjects,

@@ -93,7 +93,6 @@ def do(job: Job) -> str:
             priors={n: {**p, "lower": float(p["lower"]), "upper": float(p["upper"])} for n, p in design.priors.items()},
             pooling=design.pooling,
             fixed=design.fixed,
-            centered=design.centered,
             quick=design.quick,
             random_seed=int(of_fit.generate_state(1)[0]),
             **sampler,
