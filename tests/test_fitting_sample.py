@@ -130,8 +130,10 @@ def test_both_doors_to_nutpie_give_the_same_draws(small):
     assert ours["posterior"].attrs.keys() >= {"sampling_time", "tuning_steps"}
 
 
-def test_entry_points_are_kept_on_disk(small):
-    model, _ = small
+@pytest.mark.parametrize("model", ["q_learning", "two_step_daw"])
+def test_entry_points_are_kept_on_disk(model):
+    trials = fitrl.simulate(model, subjects=5, trials=30, random_seed=1).trials
+    model = fitrl.build(model, trials)
     compile_model(model)
     again = compile_model(model)
     assert again.compiled_logp_func.cache_hits == again.compiled_expand_func.cache_hits == 1

@@ -43,8 +43,9 @@ def log_density(dim, point_, gradient_, value_, data_):
     point = carray(point_, (dim,))
     gradient = carray(gradient_, (dim,))
     data = carray(data_, ({n_words},))
+    arguments = (point,){arrays}
     try:
-        value, found = inner(point{arrays})
+        value, found = inner(*arguments)
     except Exception:
         return 1
     carray(value_, (1,))[0] = value.item()
@@ -61,8 +62,9 @@ def expand(dim, n_expanded, point_, values_, data_):
     point = carray(point_, (dim,))
     values = carray(values_, (n_expanded,))
     data = carray(data_, ({n_words},))
+    arguments = (point,){arrays}
     try:
-        found = inner(point{arrays})[0]
+        found = inner(*arguments)[0]
     except Exception:
         return -2
     for i in range(n_expanded):
@@ -163,7 +165,8 @@ def _entry(kind: str, function: Any, shared: Sequence[Any], data: Mapping[str, n
         dtype = str(data[keys[variable]].dtype)
         scope |= {dtype: np.dtype(dtype), "pointer": nutpie_compile.address_as_void_pointer}
         shape = "".join(f"data[{at[variable] + axis}], " for axis in range(ndim))
-        arrays.append(f", carray(pointer(data[{i}]), ({shape}), {dtype})")
+        # One tuple each: Python builds long ones from a list, which numba does not know within a try.
+        arrays.append(f" + (carray(pointer(data[{i}]), ({shape}), {dtype}),)")
     assert nutpie_compile.make_user_data(keys, data).nbytes == 8 * words, (n, words)
     text = _BODIES[kind].format(n_words=words, arrays="".join(arrays))
     inner = CACHED_SRC_FUNCTIONS.get(function.vm.jit_fn.py_func)

@@ -37,12 +37,15 @@ class Pilot:
         Each subject's second best mode, in conditional sds from the best one; 0 if there is none.
     weight : ndarray, shape (subject,)
         Posterior probability of that second mode.
+    correlation : ndarray, shape (subject, parameter, parameter)
+        Of each subject's values around the best mode.
     """
 
     information: dict[str, Information]
     population: dict[str, float]
     other: np.ndarray
     weight: np.ndarray
+    correlation: np.ndarray
 
     def start(self, seed: int | None) -> dict[str, np.ndarray]:
         """Draw where a chain starts: offsets around a mode of each subject, by the names of the variables.
@@ -52,7 +55,7 @@ class Pilot:
         """
         rng = np.random.default_rng(seed)
         at = np.where(rng.random(len(self.weight)) < self.weight, self.other, 0.0)
-        at = at + _SPREAD * rng.normal(size=at.shape)
+        at = at + _SPREAD * np.einsum("ijk,ki->ji", np.linalg.cholesky(self.correlation), rng.normal(size=at.shape))
         return {f"{name}_offset": values for name, values in zip(self.information, at, strict=True)}
 
 
@@ -78,7 +81,8 @@ def look(plan: Plan, trials: Trials) -> Pilot:
     subject's value given the population is taken as it is, whatever it owes to other parameters.
     """
     parameters = plan.estimated
-    nothing = Pilot({}, {}, np.zeros((0, trials.n_subjects)), np.zeros(trials.n_subjects))
+    n = trials.n_subjects
+    nothing = Pilot({}, {}, np.zeros((0, n)), np.zeros(n), np.zeros((n, 0, 0)))
     if plan.pooling == "complete" or not parameters:
         return nothing
     likelihood = subject_likelihood(plan, trials)
@@ -111,12 +115,13 @@ def look(plan: Plan, trials: Trials) -> Pilot:
             population |= {f"{name}_mu": float(location[j]), f"{name}_sigma": float(scale[j])}
     best, second, weight = _modes(likelihood, subjects, location, scale)
     share = np.diagonal(best.shape, axis1=1, axis2=2).T  # of the prior variance that is left
+    correlation = best.shape / np.sqrt(share.T[:, :, None] * share.T[:, None, :])
     information = {}
     for j, name in enumerate(parameters):
         variance = scale[j] ** 2
         precision = np.maximum(1 / share[j] - 1, 0.0) / variance
         information[name] = Information(precision, best.mode[j] * (precision + 1 / variance) - location[j] / variance)
-    return Pilot(information, population, second, weight)
+    return Pilot(information, population, second, weight, correlation)
 
 
 def _modes(
