@@ -81,9 +81,6 @@ Priors = Annotated[str, typer.Option(metavar="default|hbayesdm|FILE.toml", help=
 Fix = Annotated[
     list[str] | None, typer.Option("--fix", metavar="beta=3", help="Hold a parameter at a value. Repeatable.")
 ]
-Centered = Annotated[
-    list[str] | None, typer.Option("--centered", metavar="NAME", help="Sample a parameter centred. Repeatable.")
-]
 Draws = Annotated[int | None, typer.Option(metavar="N", min=1, help="Draws per chain [1000].")]
 Tune = Annotated[int | None, typer.Option(metavar="N", min=1, help="Tuning steps per chain [1000].")]
 Chains = Annotated[int | None, typer.Option(metavar="N", min=1, help="Chains [4].")]
@@ -136,7 +133,6 @@ def fit(
     set_: Set = None,
     priors: Priors = "default",
     fix: Fix = None,
-    centered: Centered = None,
     pooling: Annotated[
         Literal["partial", "none", "complete"],
         typer.Option(help="Subjects share a population, nothing, or one value."),
@@ -172,7 +168,6 @@ def fit(
             "options": parse.values(set_ or [], "--set", "--set q0=0"),
             "priors": priors,
             "fixed": parse.numbers(fix or [], "--fix", "--fix beta=3"),
-            "centered": tuple(centered or []),
             "pooling": pooling,
             "quick": quick,
             "random_seed": seed,
@@ -204,20 +199,26 @@ def simulate(
     options: Options = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="One seed gives one data set.")] = None,
     truth: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="The parameters behind the data.")] = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID|FILE.json", help="A lesion or a drug: see fitrl perturbations. Repeatable."),
+    ] = None,
 ) -> None:
     """Let synthetic agents with known parameters play the task of their model."""
     with reported():
         traits = parse.traits(with_ or [])
         settings = parse.values(set_ or [], "--set", "--set q0=0")
         from fitrl.cli.output import write_tables
-        from fitrl.fitting.simulate import simulate as play
+        from fitrl.cli.perturb import find_perturbations, print_used
+        from fitrl.perturb.population import population
 
-        population: dict[str, Any] = {}
+        effects = find_perturbations(perturb or [])
+        whose: dict[str, Any] = {}
         if from_ is not None:
             from fitrl.fitting.store import load
 
-            population["parameters"] = load(from_)
-        made = play(
+            whose["parameters"] = load(from_)
+        people = population(
             model,
             subjects=subjects,
             trials=trials,
@@ -226,12 +227,27 @@ def simulate(
             environment=environment,
             n_options=options,
             random_seed=seed,
-            **population,
-        )
+            **whose,
+        ).with_(*effects)
+        made = people.simulate()
         write_tables({out: made.frame} | ({truth: made.truth} if truth is not None else {}))
         print_out(f"{out}: {len(made.frame)} trials of {subjects} agents, {made.model.describe()}")
         if truth is not None:
             print_out(f"{truth}: their parameters")
+        print_used(people)
+
+
+@app.command()
+def perturbations(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="One of them, or a preset, in full.", show_default=False)
+    ] = None,
+) -> None:
+    """List lesions, drugs and disorders with published evidence, or print one."""
+    with reported():
+        from fitrl.cli.perturb import print_perturbations
+
+        print_perturbations(name)
 
 
 @app.command()
@@ -267,7 +283,6 @@ def recover(
     options: Options = None,
     priors: Priors = "default",
     fix: Fix = None,
-    centered: Centered = None,
     pooling: Annotated[
         Literal["partial", "none"] | None, typer.Option(help="Of the fits [partial, or that of --from].")
     ] = None,
@@ -296,7 +311,6 @@ def recover(
             "n_options": options,
             "priors": priors,
             "fixed": parse.numbers(fix or [], "--fix", "--fix beta=3"),
-            "centered": centered or [],
             "pooling": pooling,
             "quick": quick,
             "random_seed": seed,
@@ -321,7 +335,6 @@ def calibrate(
     options: Options = None,
     priors: Priors = "default",
     fix: Fix = None,
-    centered: Centered = None,
     quick: Annotated[bool, typer.Option("--quick", help="Judge the approximation instead of the sampler.")] = False,
     draws: Draws = None,
     tune: Tune = None,
@@ -345,7 +358,6 @@ def calibrate(
             "n_options": options,
             "priors": priors,
             "fixed": parse.numbers(fix or [], "--fix", "--fix beta=3"),
-            "centered": centered or [],
             "quick": quick,
             "random_seed": seed,
             "cores": cores,

@@ -179,6 +179,7 @@ def _parameters(model: Model) -> RenderableType:
     declared = model.parameters()
     if not declared:
         return Text("  none: there is nothing to estimate")
+    acts = _phases(model)
     rows = []
     for name, parameter in declared.items():
         several = ", one per option after the first" if parameter.per_option else ""
@@ -187,8 +188,28 @@ def _parameters(model: Model) -> RenderableType:
             f"prior on the link scale: location {parameter.location}, sd of subjects {parameter.scale}\n"
             f"so that the population median is {_prior(parameter)}"
         )
+        acting = acts.get(f"{name}_1" if parameter.per_option else name)
+        if acting is not None:
+            text += f"\n{_PHASES[acting]}"
         rows.append((f"{name}_1, ..." if parameter.per_option else name, text))
     return _rows(rows)
+
+
+_PHASES = {
+    "learn": "acts in learning",
+    "choose": "acts in choice",
+    "both": "acts in learning and in choice",
+}
+
+
+def _phases(model: Model) -> dict[str, str]:
+    """Return the phase of every parameter, for perturbations; empty for a task that is not known without data."""
+    from fitrl.perturb.phases import example_task, phases  # imports NumPy, which the list of models need not wait for
+
+    try:
+        return phases(model, example_task(model))
+    except ModelError:
+        return {}
 
 
 def _range(parameter: Parameter) -> str:

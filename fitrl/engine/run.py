@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ def filter_rows(
     parameters: Mapping[str, Located],
     columns: Mapping[str, np.ndarray],
     layout: Layout,
+    learning: Mapping[str, Located] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Trial]]:
     """Run the model over given choices, trial by trial, for all sequences and draws at once.
 
@@ -34,6 +35,8 @@ def filter_rows(
         Columns of the trial table.
     layout : Layout
         Of its rows.
+    learning : mapping of str to Located, optional
+        Parameters that take another value in learning than in choice; as many draws as `parameters` has.
 
     Yields
     ------
@@ -45,18 +48,15 @@ def filter_rows(
         Its values have shape (draw * sequence,), sequences fastest.
     """
     n_draws = max((np.shape(p.values)[0] for p in parameters.values()), default=1)
-    constant = {name: np.asarray(p.values)[:, p.index].ravel() for name, p in parameters.items() if not p.by_row}
+    values_at, learning_at = _located(parameters), _located(learning or {})
     state: State | None = None
     with author_text(model):
         for rows, filled in zip(layout.rows, layout.filled, strict=True):
             row = {name: np.tile(column[rows], n_draws) for name, column in columns.items()}
             row["mask_update"] = row["mask_update"] & np.tile(filled, n_draws)
-            values = constant | {
-                name: np.asarray(p.values)[:, p.index[rows]].ravel() for name, p in parameters.items() if p.by_row
-            }
-            p = model.bind(values, task)
+            p = model.bind(values_at(rows), task, learning_at(rows))
             if state is None:
-                state = model.start_state(p, task)
+                state = model.start_state(p, task)  # the first row, a reset, starts it again
             t, state = play_row(
                 model,
                 task,
@@ -68,6 +68,13 @@ def filter_rows(
             )
             places = np.flatnonzero(filled)
             yield rows[places], places, t
+
+
+def _located(parameters: Mapping[str, Located]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Return a function from the rows of a trial to the values in them, shape (draw * sequence,)."""
+    constant = {name: np.asarray(p.values)[:, p.index].ravel() for name, p in parameters.items() if not p.by_row}
+    by_row = {name: p for name, p in parameters.items() if p.by_row}
+    return lambda rows: constant | {n: np.asarray(p.values)[:, p.index[rows]].ravel() for n, p in by_row.items()}
 
 
 def log_probabilities(
@@ -101,7 +108,12 @@ def spread(value: Any, n_sequences: int, parameters: Mapping[str, Located]) -> n
 
 
 def play(
-    model: Model, task: Any, world: Any, parameters: Mapping[str, np.ndarray], rng: np.random.Generator
+    model: Model,
+    task: Any,
+    world: Any,
+    parameters: Mapping[str, np.ndarray],
+    rng: np.random.Generator,
+    learning: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Let agents play.
 
@@ -115,6 +127,8 @@ def play(
         Natural-scale values.
     rng : numpy.random.Generator
         Source of randomness for choices.
+    learning : mapping of str to ndarray, shape (agent,), optional
+        Parameters that take another value in learning than in choice.
 
     Returns
     -------
@@ -122,14 +136,19 @@ def play(
         Choices, outcomes, other emissions and the cues that the model asked for.
     """
     emitted: dict[str, list[np.ndarray]] = {}
-    for t in play_rows(model, task, world, parameters, rng):
+    for t in play_rows(model, task, world, parameters, rng, learning):
         for name, value in t.emitted.items():
             emitted.setdefault(name, []).append(np.broadcast_to(value, (world.n_agents,)))
     return {name: np.stack(values) for name, values in emitted.items()}
 
 
 def play_rows(
-    model: Model, task: Any, world: Any, parameters: Mapping[str, np.ndarray], rng: np.random.Generator
+    model: Model,
+    task: Any,
+    world: Any,
+    parameters: Mapping[str, np.ndarray],
+    rng: np.random.Generator,
+    learning: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Playing]:
     """Let agents play, trial by trial; as `play`, for those who want the latents of the agents.
 
@@ -140,9 +159,12 @@ def play_rows(
         ``t.before`` and ``t.s``. Its values are numbers, or arrays of shape (agent,).
     """
     n_agents = world.n_agents
-    values = {name: np.broadcast_to(np.asarray(v, float), (n_agents,)) for name, v in parameters.items()}
-    p = model.bind(values, task)
-    state = model.start_state(p, task)
+    values, in_learning = (
+        {name: np.broadcast_to(np.asarray(v, float), (n_agents,)) for name, v in given.items()}
+        for given in (parameters, learning or {})
+    )
+    p = model.bind(values, task, in_learning)
+    state = model.start_state(p, task)  # the first row, a reset, starts it again
     with author_text(model):
         for trial in range(world.n_trials):
             here = world.at(trial)
@@ -159,7 +181,11 @@ def play_rows(
 
 
 def plain(
-    model: Model, task: Any, parameters: Mapping[str, float], rows: Sequence[Mapping[str, Any]]
+    model: Model,
+    task: Any,
+    parameters: Mapping[str, float],
+    rows: Sequence[Mapping[str, Any]],
+    learning: Mapping[str, float] | None = None,
 ) -> Iterator[Given]:
     """Run one agent with Python numbers, so that ``print`` and the debugger work in the model's text.
 
@@ -171,13 +197,15 @@ def plain(
         Natural-scale values.
     rows : sequence of mappings
         Columns of each trial. ``mask_update`` defaults to True, ``reset`` to the first row only.
+    learning : mapping of str to float, optional
+        Parameters that take another value in learning than in choice.
 
     Yields
     ------
     Given
         Each trial after it was run: ``t.log_probability``, ``t.latents``, ``t.before``, ``t.s``.
     """
-    p = model.bind(dict(parameters), task)
+    p = model.bind(parameters, task, learning)
     state = model.start_state(p, task)
     with author_text(model):
         for i, row in enumerate(rows):

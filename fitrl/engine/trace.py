@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +100,11 @@ class _Columns(Mapping[str, Any]):
         return iter(self.asked)
 
 
-def trace(model: Model, task: Any) -> Program:
+# A parameter that is split has a second copy of this name, for learning.
+IN_LEARNING = "{}@learn"
+
+
+def trace(model: Model, task: Any, split: Collection[str] = ()) -> Program:
     """Trace one row of a model.
 
     Large tables are kept as tables where the text allows it.
@@ -111,6 +115,10 @@ def trace(model: Model, task: Any) -> Program:
         With its traits.
     task : Task
         Configured, since tables have a size.
+    split : collection of str
+        Parameters that are two: one of their own name that what is scored depends on with the state as given, and
+        one named ``IN_LEARNING.format(name)`` that the next state depends on. They follow the others in
+        ``Program.parameters``.
 
     Returns
     -------
@@ -125,15 +133,16 @@ def trace(model: Model, task: Any) -> Program:
     unrolled: set[str] = set()
     while True:
         try:
-            return _trace(model, task, unrolled)
+            return _trace(model, task, unrolled, split)
         except NeedsCells as need:
             unrolled.add(need.field)
 
 
-def _trace(model: Model, task: Any, unrolled: set[str]) -> Program:
+def _trace(model: Model, task: Any, unrolled: set[str], split: Collection[str]) -> Program:
     names = tuple(model.fitted(task))
-    p = model.bind({name: Symbol("parameter", name) for name in names}, task)
-    start = model.start_state(p, task)
+    copies = {name: Symbol("parameter", IN_LEARNING.format(name)) for name in names if name in split}
+    p = model.bind({name: Symbol("parameter", name) for name in names}, task, copies)
+    start = model.start_state(model.bind({name: Symbol("parameter", name) for name in names} | copies, task), task)
     cells, before = _state_symbols(start, unrolled)
     columns = _Columns(model, task)
     with author_text(model):
@@ -152,7 +161,7 @@ def _trace(model: Model, task: Any, unrolled: set[str]) -> Program:
         if isinstance(before.fields()[name], IndexedTable)
     }
     program = Program(
-        parameters=names,
+        parameters=(*names, *[symbol.args[0] for symbol in copies.values()]),
         columns=tuple(columns.asked),
         cells=cells,
         start=tuple(_cells(start, tables)),
@@ -161,7 +170,7 @@ def _trace(model: Model, task: Any, unrolled: set[str]) -> Program:
         recorded=dict(t.latents),
         tables=tables,
     )
-    _check_parameters(model, program)
+    _check_parameters(model, task, program)
     return program
 
 
@@ -217,7 +226,7 @@ def _cells(state: State, tables: Mapping[str, TableField]) -> Iterator[Any]:
             yield value
 
 
-def _check_parameters(model: Model, program: Program) -> None:
+def _check_parameters(model: Model, task: Any, program: Program) -> None:
     """Refuse parameters that no scored response depends on, now or through the state."""
     if not program.log_probability:
         return
@@ -237,7 +246,8 @@ def _check_parameters(model: Model, program: Program) -> None:
                 live.add(symbol.args[:1])
                 new.extend(value for _, value in program.tables[symbol.args[0]].writes)
         roots = new
-    idle = [name for name in program.parameters if name not in used]
+    # Of the two copies of a parameter that was split, one may be idle.
+    idle = [name for name in model.fitted(task) if not used & {name, IN_LEARNING.format(name)}]
     if not idle:
         return
     owner = next((t.label for t in model.traits if idle[0] in t.parameters()), "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fitrl.errors import ModelError
@@ -146,6 +148,8 @@ class Model(Declared):
     reference: str = ""
     prepared: tuple[str, ...] = ()
     traits: tuple[Trait, ...] = ()
+    # Parameters that belong to one phase ("learn" or "choose") although the text uses them in both.
+    phases: Mapping[str, str] = MappingProxyType({})
 
     # What an author writes ----------------------------------------------------------------------
 
@@ -248,15 +252,26 @@ class Model(Declared):
         """Return the derived quantities by name."""
         return _declared(type(self), Derived)
 
-    def bind(self, values: dict[str, Any], task: Any) -> Any:
-        """Make the namespace `p` from values of the fitted parameters."""
+    def bind(self, values: Mapping[str, Any], task: Any, learning: Mapping[str, Any] | None = None) -> Any:
+        """Make the namespace `p` from values of the fitted parameters.
+
+        Parameters
+        ----------
+        values : mapping of str to value
+            Values by name.
+        task : Task
+            Configured.
+        learning : mapping of str to value, optional
+            Parameters that take another value in learning than in choice, with that value.
+        """
         from fitrl.language.trial import Parameters
 
+        in_learning = self.bind({**values, **learning}, task) if learning else None
         values = dict(values)
         for name, parameter in self.parameters().items():
             if parameter.per_option:
                 values[name] = table([0.0, *[values.pop(f"{name}_{k}") for k in range(1, task.n_options)]])
-        return Parameters(values, self.derived())
+        return Parameters(values, self.derived(), in_learning)
 
     def start_state(self, p: Any, task: Any) -> State:
         """Start of the model with the fields of its traits."""

@@ -20,11 +20,21 @@ from fitrl.language.tables import Table, exp, onehot, table, where
 
 
 class Parameters:
-    """The parameters of one subject: ``p.alpha``. Unknown names are refused with the nearest known one."""
+    """The parameters of one subject: ``p.alpha``. Unknown names are refused with the nearest known one.
 
-    def __init__(self, values: Mapping[str, Any], derived: Mapping[str, Any] | None = None):
+    Under a lesion or a drug the same parameter may differ between choice and learning; then `_in_learning` holds the
+    namespace of learning, and this one is that of choice (see `play_row`).
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        derived: Mapping[str, Any] | None = None,
+        in_learning: Parameters | None = None,
+    ):
         self._values = dict(values)
         self._derived = dict(derived or {})
+        self._in_learning = in_learning
         self.used: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -150,6 +160,10 @@ class Trial:
         """Whether there was a response in this row."""
         raise ModelError("Trial is abstract.")
 
+    def again(self, p: Parameters, s: State) -> Trial:
+        """Return the same trial, with the same choices and answers, for other parameters and another state."""
+        raise ModelError("Trial is abstract.")
+
     # What the two kinds supply ------------------------------------------------------------------
 
     def _new_emission(self, name: str) -> None:
@@ -183,6 +197,10 @@ class Given(Trial):
     def __init__(self, model: Any, task: Any, p: Parameters, s: State, start: State, columns: Mapping[str, Any]):
         super().__init__(model, task, p, s, start)
         self.columns = columns
+
+    def again(self, p: Parameters, s: State) -> Given:
+        """Return a trial on the same row."""
+        return Given(self.model, self.task, p, s, self.start, self.columns)
 
     def observe(self, name: str) -> Any:
         """Return the recorded answer."""
@@ -248,6 +266,10 @@ class Playing(Trial):
         self.world, self.rng = world, rng
         self.emitted: dict[str, Any] = {}
 
+    def again(self, p: Parameters, s: State) -> Played:
+        """Return a trial that repeats what was just played."""
+        return Played(self, p, s)
+
     def observe(self, name: str) -> Any:
         """Ask the task for its answer to the choices so far."""
         self.emitted[name] = self.world.answer(name, self.choices)
@@ -290,8 +312,36 @@ class Playing(Trial):
         return value
 
 
+class Played(Playing):
+    """A trial that was played, run again with the same choices and answers; nothing is drawn or asked for."""
+
+    def __init__(self, played: Playing, p: Parameters, s: State):
+        super().__init__(played.model, played.task, p, s, played.start, played.world, played.rng)
+        self.emitted = played.emitted
+
+    def observe(self, name: str) -> Any:
+        """Return the answer that was given."""
+        return self.emitted[name]
+
+    def cue(self, name: str) -> Any:
+        """Return the cue that was shown."""
+        return self.emitted[name]
+
+    def _choose(self, name: str, policy: Policy, offers: Table | None) -> Any:
+        return self.emitted[name]
+
+    def _emit(self, name: str, density: Any) -> Any:
+        self.log_probability[name] = density.log_density(self.emitted[name])
+        return self.emitted[name]
+
+
 def play_row(model: Any, task: Any, p: Parameters, s: State, reset: Any, learns: Any, make_trial: Any) -> tuple:
     """Run one row: reset, trial, learning, what happens between trials. The order of events lives here.
+
+    Where parameters differ between choice and learning, the trial is run twice from the same state: once with those
+    of choice, for what is chosen and emitted; and again with those of learning and the same choices, for everything
+    else (the start, the next state, and recorded latents). That needs no knowledge of which line of the text belongs
+    to which phase.
 
     Parameters
     ----------
@@ -313,15 +363,22 @@ def play_row(model: Any, task: Any, p: Parameters, s: State, reset: Any, learns:
     s : State
         State after the row.
     """
-    start = model.start_state(p, task)
+    in_learning = p if p._in_learning is None else p._in_learning
+    start = model.start_state(in_learning, task)
     s = choose_state(reset, start, s)
     t = make_trial(p, s, start)
     model.trial(s, p, t)
+    learning = t
+    if in_learning is not p:
+        s = t.before.copy()
+        learning = t.again(in_learning, s)
+        model.trial(s, in_learning, learning)
     for trait in model.traits:
-        trait.after(s, p, t)
-    s = choose_state(learns, s, t.before)
-    t.s = s
-    model.between(s, p, t)
+        trait.after(s, in_learning, learning)
+    s = choose_state(learns, s, learning.before)
+    learning.s = s
+    model.between(s, in_learning, learning)
     for trait in model.traits:
-        trait.between(s, p, t)
+        trait.between(s, in_learning, learning)
+    t.s, t.latents = s, learning.latents
     return t, s

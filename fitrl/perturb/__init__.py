@@ -1,0 +1,1 @@
+"""Lesions, drugs and disorders as changes of parameters: simulated, never advised."""
