@@ -81,6 +81,13 @@ Priors = Annotated[str, typer.Option(metavar="default|hbayesdm|FILE.toml", help=
 Fix = Annotated[
     list[str] | None, typer.Option("--fix", metavar="beta=3", help="Hold a parameter at a value. Repeatable.")
 ]
+Formula = Annotated[
+    list[str] | None,
+    typer.Option("--formula", metavar='"alpha ~ group"', help="What moves a parameter. Repeatable."),
+]
+SubjectTable = Annotated[
+    str | None, typer.Option("--subjects", metavar="FILE.csv", help="Covariates, one row per subject.")
+]
 Draws = Annotated[int | None, typer.Option(metavar="N", min=1, help="Draws per chain [1000].")]
 Tune = Annotated[int | None, typer.Option(metavar="N", min=1, help="Tuning steps per chain [1000].")]
 Chains = Annotated[int | None, typer.Option(metavar="N", min=1, help="Chains [4].")]
@@ -133,6 +140,8 @@ def fit(
     set_: Set = None,
     priors: Priors = "default",
     fix: Fix = None,
+    formula: Formula = None,
+    subjects: SubjectTable = None,
     pooling: Annotated[
         Literal["partial", "none", "complete"],
         typer.Option(help="Subjects share a population, nothing, or one value."),
@@ -156,6 +165,7 @@ def fit(
 
     Exit status: 0 converged (or quick); 2 input or call wrong; 3 did not converge (results are written and marked).
     """
+    from fitrl.hierarchy.formula import read_formulas
     from fitrl.hierarchy.priors import preset_options
     from fitrl.models import declare
 
@@ -168,6 +178,8 @@ def fit(
             "options": parse.values(set_ or [], "--set", "--set q0=0"),
             "priors": priors,
             "fixed": parse.numbers(fix or [], "--fix", "--fix beta=3"),
+            "formulas": read_formulas(formula or []),
+            "subjects": subjects,
             "pooling": pooling,
             "quick": quick,
             "random_seed": seed,
@@ -423,6 +435,27 @@ def compare(
         from fitrl.cli.trust import run_comparison
 
         converged = run_comparison(folders, out, draws)
+    if not converged:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def contrast(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished fit with formulas.")],
+    what: Annotated[str, typer.Argument(metavar='"drug: one - other"', help="Two levels, or two values of a number.")],
+    parameter: Annotated[
+        str | None, typer.Option("--parameter", metavar="NAME", help="One parameter or derived quantity [all].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="The table.")] = None,
+) -> None:
+    """Compare populations that differ in one covariate: "drug: placebo - levodopa", "age: 60 - 20 @ group=patient".
+
+    Exit status: 0 converged (or quick); 2 input or call wrong; 3 the fit did not converge (the table is printed).
+    """
+    with reported():
+        from fitrl.cli.effects import run_contrast
+
+        converged = run_contrast(folder, what, parameter, out)
     if not converged:
         raise typer.Exit(FAILED)
 

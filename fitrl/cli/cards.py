@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -250,7 +251,11 @@ def _some_task(model: Model) -> Any:
     """Make a task of two options to try the model on."""
     if not isinstance(model.task, type):
         return model.task
+    task: Any = model.task
     try:
-        return model.task(has_forgone=True)
-    except TypeError:  # a task of the user's own
-        return model.task()
+        return task(has_forgone=True)
+    except TypeError:  # another task: as it is played, since only then it knows how many cues there are
+        try:
+            return task.play(2, 1, np.random.default_rng(0))[0]
+        except ModelError:
+            return task()

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from fitrl.fitting.fit import Fit
 
 _SUBJECTS_SHOWN = 5
+_DECLARED = ("traits", "options", "priors", "pooling", "fixed", "formulas", "subjects")
 
 FILES = {
     "group.csv": "population: location, scale, median, mean, with diagnostics",
     "subjects.csv": "every subject's parameters, with intervals and diagnostics",
+    "effects.csv": "what the formulas found: effects, intervals, direction, size",
+    "cells.csv": "population median and mean for every combination of factors",
     "derived.csv": "what follows from the parameters, such as a weight from two slopes",
     "predictions.csv": "signatures of behaviour, observed and predicted, inside or outside",
     "latents.csv": "trial by trial: values, prediction errors, choice probability",
@@ -57,9 +60,11 @@ def run_fit(model: str, trials: Trials, out: Path, declaration: Mapping[str, Any
         print_out(f"\n{out} holds an earlier fit; it is replaced when this one is done.", style="yellow")
     print_out("\nLoading PyMC ...", style="dim")
     started = time.perf_counter()
-    from fitrl.fitting.fit import fit
+    from fitrl.fitting.fit import design, fit
 
     imported = time.perf_counter() - started
+    if declaration.get("formulas"):
+        _print_design(design(model, trials, **{k: declaration[k] for k in _DECLARED if k in declaration}))
     found = fit(model, trials, **declaration)
     found.spec.timings["import"] = imported
     started = time.perf_counter()
@@ -75,6 +80,13 @@ def run_fit(model: str, trials: Trials, out: Path, declaration: Mapping[str, Any
     print_out(_where(out))
     print_out(_timings({**found.spec.timings, "write": written}), style="dim")
     return found.verdict.status != "not converged"
+
+
+def _print_design(text: str) -> None:
+    """Print what the formulas mean, notes in yellow."""
+    for line in text.split("\n"):
+        print_out(line, style="yellow" if line.strip().startswith("note:") else None)
+    print_out("")
 
 
 def write_results(fit: Fit, out: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +27,16 @@ from fitrl.fitting.spec import FitSpec, ParameterSpec
 from fitrl.fitting.tables import group_table, subject_table
 from fitrl.fitting.verdict import Verdict, judge
 from fitrl.hierarchy.build import build_model
+from fitrl.hierarchy.covariates import with_subjects
+from fitrl.hierarchy.describe import describe_design, notes
 from fitrl.hierarchy.parametrization import inform
 from fitrl.hierarchy.plan import Plan, make_plan, unit_factor
 from fitrl.hierarchy.priors import preset_options
 from fitrl.language.files import read_model_file
 from fitrl.language.model import Model
 from fitrl.language.traits import TRAITS
+
+log = logging.getLogger("fitrl")
 
 _VERSIONED = ("fitrl", "pymc", "pytensor", "nutpie", "numba", "arviz", "numpy", "xarray")
 
@@ -127,6 +132,8 @@ def fit(
     priors: str | Mapping[str, Mapping[str, Any]] = "default",
     pooling: str = "partial",
     fixed: Mapping[str, float] | None = None,
+    formulas: Mapping[str, str] | None = None,
+    subjects: str | Path | pd.DataFrame | None = None,
     quick: bool = False,
     random_seed: int | None = None,
     **sample_kwargs: Any,
@@ -149,6 +156,11 @@ def fit(
         Whether subjects share a population, nothing, or one value.
     fixed : mapping of str to float, optional
         Parameters held at a value, in the unit of the reports.
+    formulas : mapping of str to str, optional
+        What moves a parameter, such as ``{"alpha": "group + age", "beta": "drug + (drug | subject)"}``. Covariates are
+        columns of the trial table, or of `subjects`. Look at `fitrl.design` first: it says how they are coded.
+    subjects : path or DataFrame, optional
+        Covariates with one row per subject.
     quick : bool
         A Laplace approximation in seconds instead of sampling; not to be reported.
     random_seed : int, optional
@@ -186,7 +198,13 @@ def fit(
         priors=priors,
         pooling=pooling,
         fixed=fixed,
+        formulas=formulas,
+        subjects=subjects,
     )
+    if plan.effects:
+        log.info("%s", describe_design(plan, trials))
+        for note in notes(plan, trials):
+            log.warning("%s", note)
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
     pymc_model = build_model(plan, trials, _engine_for(sample_kwargs))
     timings = {"build": time.perf_counter() - started}
@@ -218,7 +236,10 @@ def fit(
         attempts=attempts,
         versions={name: version(name) for name in _VERSIONED},
         timings=timings | spent,
+        formulas={name: plan.designs[name].formula.text for name in plan.effects},  # type: ignore[union-attr]
+        effect_priors={name: found.to_dict() for name, found in plan.effects.items()},
     )
+    _label_cells(idata, plan, trials)
     _label_observations(idata, trials)
     known = None if quick else _subject_diagnostics(idata, spec.parameters)
     verdict = judge(idata, spec.parameters, quick=quick, attempts=attempts, known=known)
@@ -226,6 +247,27 @@ def fit(
     # Made already: no need to make them again.
     result.__dict__.update(plan=plan, model=pymc_model, diagnostics=known)
     return result
+
+
+def design(model: Any, trials: Any, **declaration: Any) -> str:
+    """Say what a formula means, before anything is sampled: cells, coding of covariates, priors, warnings.
+
+    Parameters
+    ----------
+    model, trials, **declaration
+        As in `fit`, up to `subjects`.
+
+    Returns
+    -------
+    str
+        Several lines.
+
+    Examples
+    --------
+    >>> print(fitrl.design("q_learning", "drug.csv", formulas={"alpha": "drug"}))  # doctest: +SKIP
+    """
+    plan, trials, _ = _prepare(model, trials, **declaration)
+    return "\n".join([describe_design(plan, trials), *(f"  note: {note}" for note in notes(plan, trials))])
 
 
 def _engine_for(sample_kwargs: Mapping[str, Any]) -> str:
@@ -240,6 +282,7 @@ def _prepare(
     *,
     traits: Iterable[Any] = (),
     options: Mapping[str, Any] | None = None,
+    subjects: str | Path | pd.DataFrame | None = None,
     **plan: Any,
 ) -> tuple[Plan, Trials, str | None]:
     """Declare the model, read the trials if need be, and make the plan."""
@@ -247,6 +290,8 @@ def _prepare(
     found = fitrl.models.declare(model, traits, {**implied, **(options or {})})
     if not isinstance(trials, Trials):
         trials = read_trials(trials, found, outcome_scale="raw" if implied else None)
+    if subjects is not None:
+        trials = with_subjects(trials, subjects)
     return make_plan(found, trials, **plan), trials, _source_of(model, found)
 
 
@@ -267,9 +312,10 @@ def plan_of(spec: FitSpec, trials: Trials) -> Plan:
     model = model.with_(*[TRAITS[name](**options) for name, options in spec.traits])
     priors = {
         p.name: {"link": p.link, "lower": p.lower, "upper": p.upper, "location": p.location, "scale": p.scale}
+        | ({"effects": spec.effect_priors[p.name]} if p.name in spec.effect_priors else {})
         for p in spec.parameters
     }
-    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed)
+    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, formulas=spec.formulas)
 
 
 def _parameter_specs(plan: Plan) -> tuple[ParameterSpec, ...]:
@@ -308,6 +354,18 @@ def _nothing_to_estimate() -> xr.DataTree:
     """Posterior of a model without free parameters: no variables."""
     posterior = xr.Dataset(coords={"chain": [0], "draw": [0]})
     return xr.DataTree.from_dict({"posterior": posterior})
+
+
+def _label_cells(idata: xr.DataTree, plan: Plan, trials: Trials) -> None:
+    """Give cells the subject and what distinguishes them as coordinates."""
+    posterior = idata["posterior"].to_dataset()
+    for name, design in plan.designs.items():
+        dim = f"{name}_cell"
+        if dim in posterior.dims:
+            who = np.array(trials.subjects, dtype=object)[design.subject]
+            labels = {f"{dim}_{label}": (dim, values) for label, values in {"subject": who, **design.labels}.items()}
+            posterior = posterior.assign_coords(labels)
+    idata["posterior"] = xr.DataTree(posterior)
 
 
 def _label_observations(idata: xr.DataTree, trials: Trials) -> None:

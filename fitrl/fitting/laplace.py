@@ -11,8 +11,10 @@ import xarray as xr
 
 from fitrl.data import Trials
 from fitrl.errors import FitError
+from fitrl.fitting.mixed import find_mode
 from fitrl.fitting.population import Likelihood, Subjects, find_population, find_subjects
-from fitrl.fitting.subjects import subject_likelihood
+from fitrl.fitting.subjects import cell_likelihood, subject_likelihood
+from fitrl.fitting.system import make_system
 from fitrl.hierarchy.build import normal_prior, separate_prior
 from fitrl.hierarchy.links import natural
 from fitrl.hierarchy.plan import Plan
@@ -53,9 +55,9 @@ def laplace(
     -----
     Subjects get a mode and a curvature under a population that is found by expectation-maximisation
     (Huys et al. 2011, 10.1371/journal.pcbi.1002028), here with the priors on its location and scale.
-    Subjects and location are drawn together. It is rough: posteriors are not normal, the uncertainty of the
-    scale does not reach subjects, and a location whose prior is not normal gets the normal prior with the
-    same median and interquartile range.
+    Subjects and location are drawn together. With formulas, effects take part in this (`fitrl.fitting.mixed`). It is
+    rough: posteriors are not normal, the uncertainty of the scale does not reach subjects, and a location whose prior
+    is not normal gets the normal prior with the same median and interquartile range.
 
     Examples
     --------
@@ -65,21 +67,27 @@ def laplace(
     if not plan.estimated:
         raise FitError("every parameter is fixed, so there is nothing to fit.")
     started = time.perf_counter()
+    if plan.effects:
+        return _with_effects(plan, trials, draws, random_seed)
     likelihood = subject_likelihood(plan, trials)
     parameters = plan.estimated
     origin = np.array([normal_prior(p.location) for p in parameters.values()])
     at_origin, gradient = likelihood(np.repeat(origin[:, :1], trials.n_subjects, axis=1))
-    if not (np.isfinite(at_origin).all() and np.isfinite(gradient).all()):
-        raise FitError(
-            "the likelihood is not finite where the priors are centred, so the quick fit cannot start. "
-            "Check the model's arithmetic there (a division by 0, the log of 0), or fit without quick."
-        )
+    _check_start(at_origin, gradient)
     compiled = time.perf_counter()
     rng = np.random.default_rng(random_seed)
     approximate = {"partial": _partial, "none": _separate, "complete": _complete}[plan.pooling]
     posterior = _dataset(approximate(plan, likelihood, trials.n_subjects, origin, draws, rng), trials.subjects)
     idata = xr.DataTree.from_dict({"posterior": posterior})
     return idata, {"compile": compiled - started, "sample": time.perf_counter() - compiled}
+
+
+def _check_start(*found: np.ndarray) -> None:
+    if not all(np.isfinite(values).all() for values in found):
+        raise FitError(
+            "the likelihood is not finite where the priors are centred, so the quick fit cannot start. "
+            "Check the model's arithmetic there (a division by 0, the log of 0), or fit without quick."
+        )
 
 
 # One function per pooling: draws by name, (draw,) or (draw, subject), subjects on the natural scale -----
@@ -131,6 +139,39 @@ def _complete(
     return variables
 
 
+def _with_effects(plan: Plan, trials: Trials, draws: int, random_seed: Any) -> tuple[xr.DataTree, dict[str, float]]:
+    """Draws of a plan with formulas."""
+    started = time.perf_counter()
+    of_cells = cell_likelihood(plan, trials)
+    names = list(plan.estimated)
+    ends = np.cumsum([len(plan.designs[name].subject) for name in names])
+
+    def likelihood(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total, gradient = of_cells(dict(zip(names, np.split(eta, ends[:-1]), strict=True)))
+        return total, np.concatenate([gradient[name] for name in names])
+
+    system, layout = make_system(plan, trials.n_subjects)
+    _check_start(*likelihood(system.fixed @ system.mean))
+    compiled = time.perf_counter()
+    found = find_mode(likelihood, system)
+    if not found.settled:
+        log.warning("the quick fit has not settled after %d rounds; it is rougher still.", found.n_rounds)
+    rng = np.random.default_rng(random_seed)
+    away = rng.multivariate_normal(np.zeros(len(found.b)), found.b_covariance, size=draws, method="eigh")
+    noise = rng.normal(size=(draws, *found.w.shape))
+    w = found.w + np.einsum("idb,sb->sid", found.w_on_b, away)
+    w += np.einsum("ide,sie->sid", np.linalg.cholesky(found.w_covariance), noise)
+    n_scales = len(found.scale)
+    log_ratio = rng.multivariate_normal(np.zeros(n_scales), found.log_scale_covariance, size=draws, method="eigh")
+    variables = layout.variables(found.b + away, found.scale * np.exp(log_ratio))
+    cells = np.split(system.cells(found.b + away, w), ends[:-1], axis=1)
+    for (name, p), eta in zip(plan.estimated.items(), cells, strict=True):
+        variables[name] = ((layout.cell_dim(name),), natural(eta, p.link, p.lower, p.upper))
+    posterior = _labelled(variables, {"subject": trials.subjects, **layout.coords}, draws)
+    timings = {"compile": compiled - started, "sample": time.perf_counter() - compiled}
+    return xr.DataTree.from_dict({"posterior": posterior}), timings
+
+
 def _around(found: Subjects, scale: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Draws around the modes, link scale, shape (draw, subject, parameter)."""
     if found.n_unsettled:
@@ -146,11 +187,17 @@ def _natural(plan: Plan, eta: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _dataset(variables: dict[str, np.ndarray], subjects: list[str]) -> xr.Dataset:
-    dims = ("chain", "draw", "subject")
     draws = len(next(iter(variables.values())))
+    dims = {name: ("subject",)[: values.ndim - 1] for name, values in variables.items()}
+    return _labelled({n: (dims[n], values) for n, values in variables.items()}, {"subject": subjects}, draws)
+
+
+def _labelled(
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]], coords: dict[str, Any], draws: int
+) -> xr.Dataset:
     posterior = xr.Dataset(
-        {name: (dims[: 1 + values.ndim], values[None]) for name, values in variables.items()},
-        {"chain": [0], "draw": np.arange(draws), "subject": subjects},
+        {name: (("chain", "draw", *dims), values[None]) for name, (dims, values) in variables.items()},
+        {"chain": [0], "draw": np.arange(draws), **coords},
     )
     posterior.attrs["inference_library"] = "fitrl (hierarchical Laplace approximation)"
     return posterior

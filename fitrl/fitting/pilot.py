@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,8 @@ class Pilot:
     ----------
     information : dict of str to Information
         What choices say of each subject, by parameter; empty if nothing was found.
-    population : dict of str to float
-        Where chains start: ``<p>_mu`` and ``<p>_sigma``.
+    population : dict
+        Where chains start: ``<p>_mu`` (or ``<p>_level``) and ``<p>_sigma``.
     other : ndarray, shape (parameter, subject)
         Each subject's second best mode, in conditional sds from the best one; 0 if there is none.
     weight : ndarray, shape (subject,)
@@ -42,7 +43,7 @@ class Pilot:
     """
 
     information: dict[str, Information]
-    population: dict[str, float]
+    population: dict[str, Any]
     other: np.ndarray
     weight: np.ndarray
     correlation: np.ndarray
@@ -78,7 +79,8 @@ def look(plan: Plan, trials: Trials) -> Pilot:
     -----
     Newton's method and expectation-maximisation as in the quick fit, broken off early; then Newton's method again
     from far off along each parameter, for modes that weigh more (by Laplace's approximation). The variance of a
-    subject's value given the population is taken as it is, whatever it owes to other parameters.
+    subject's value given the population is taken as it is, whatever it owes to other parameters. Formulas are left
+    aside: every subject has one value here, that at the average of its cells.
     """
     parameters = plan.estimated
     n = trials.n_subjects
@@ -92,7 +94,7 @@ def look(plan: Plan, trials: Trials) -> Pilot:
     if not all(np.isfinite(found).all() for found in at_origin):
         log.info("The likelihood is not finite in the middle of the priors: sampling starts uninformed.")
         return nothing
-    population: dict[str, float] = {}
+    population: dict[str, Any] = {}
     if plan.pooling == "none":
         location, scale = wide.T
         start = np.repeat(location[:, None], trials.n_subjects, axis=1)
@@ -112,7 +114,10 @@ def look(plan: Plan, trials: Trials) -> Pilot:
         )
         location, scale, subjects = found.location, found.scale, found.subjects
         for j, name in enumerate(parameters):
-            population |= {f"{name}_mu": float(location[j]), f"{name}_sigma": float(scale[j])}
+            population[f"{name}_sigma"] = float(scale[j])
+            levels = len(plan.designs[name].locations)  # more than one for cell means
+            start_at = float(location[j]) if levels == 1 else np.full(levels, location[j])
+            population[f"{name}_mu" if levels == 1 else f"{name}_level"] = start_at
     best, second, weight = _modes(likelihood, subjects, location, scale)
     share = np.diagonal(best.shape, axis1=1, axis2=2).T  # of the prior variance that is left
     correlation = best.shape / np.sqrt(share.T[:, :, None] * share.T[:, None, :])

@@ -33,7 +33,7 @@ _SLOPE: dict[str, Callable[[float, tuple[float, ...]], float]] = {
     "halfcauchy": lambda s, a: -2 * s**2 / (a[0] ** 2 + s**2),
     "uniform": lambda s, a: 0.0,
 }
-_CURVATURE: dict[str, Callable[[float, tuple[float, ...]], float]] = {
+CURVATURE: dict[str, Callable[[float, tuple[float, ...]], float]] = {
     "halfnormal": lambda s, a: 2 * (s / a[0]) ** 2,
     "exponential": lambda s, a: a[0] * s,
     "halfcauchy": lambda s, a: (2 * a[0] * s / (a[0] ** 2 + s**2)) ** 2,
@@ -251,7 +251,7 @@ def find_population(
         else:
             location, scale = maximised(mode, scale[:, None] ** 2 * np.diagonal(subjects.shape, axis1=1, axis2=2).T)
         change = _moved(*before, location, scale, n_subjects)
-    curvature = [_CURVATURE[prior.family](s, prior.args) for s, prior in zip(scale, scales, strict=True)]
+    curvature = [CURVATURE[prior.family](s, prior.args) for s, prior in zip(scale, scales, strict=True)]
     of_location, of_log_scale = _covariances(subjects, scale, precision, np.array(curvature))
     return Population(location, scale, of_location, of_log_scale, subjects, n_rounds, change < settled)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,10 @@ class FitSpec:
         Packages and their versions.
     timings : dict of str to float
         Seconds by stage: build, compile, sample, ...
+    formulas : dict of str to str
+        Right-hand side by parameter, for those that have one.
+    effect_priors : dict of str to dict
+        Of these, the priors of their effects, as texts.
     """
 
     model: str
@@ -91,6 +95,8 @@ class FitSpec:
     attempts: tuple[dict[str, Any], ...]
     versions: dict[str, str]
     timings: dict[str, float]
+    formulas: dict[str, str] = field(default_factory=dict)
+    effect_priors: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Write the declaration as one JSON text.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -15,12 +17,12 @@ from fitrl.hierarchy.plan import Plan
 
 
 def subject_likelihood(plan: Plan, trials: Trials) -> Likelihood:
-    """Compile the log-likelihood of every subject and its gradient.
+    """Compile the log-likelihood of every subject and its gradient, with one value per subject and parameter.
 
     Parameters
     ----------
     plan : Plan
-        Model, fixed values and links.
+        Model, fixed values and links; where its designs have several cells per subject, these share a value.
     trials : Trials
         The data.
 
@@ -29,6 +31,33 @@ def subject_likelihood(plan: Plan, trials: Trials) -> Likelihood:
     callable
         From link-scale values of the estimated parameters, shape (parameter, subject), to log-likelihoods,
         shape (subject,), and their gradient, shape (parameter, subject).
+    """
+    of_cells = cell_likelihood(plan, trials)
+    owners = {name: plan.designs[name].subject for name in plan.estimated}
+
+    def subjects(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total, slopes = of_cells({name: x[owners[name]] for name, x in zip(owners, eta, strict=True)})
+        by_subject = [np.bincount(o, weights=slopes[n], minlength=trials.n_subjects) for n, o in owners.items()]
+        return total, np.stack(by_subject)
+
+    return subjects
+
+
+def cell_likelihood(
+    plan: Plan, trials: Trials
+) -> Callable[[Mapping[str, np.ndarray]], tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Compile the log-likelihood of every subject and its gradient, in the cells of the designs.
+
+    Parameters
+    ----------
+    plan, trials
+        As in `subject_likelihood`.
+
+    Returns
+    -------
+    callable
+        From link-scale values of the estimated parameters, by name, shape (cell,), to log-likelihoods, shape
+        (subject,), and their gradient, by name, shape (cell,).
     """
     program = trace(plan.model, trials.task)
     likelihood = plan_likelihood(plan, program, trials, "fast")
@@ -41,15 +70,15 @@ def subject_likelihood(plan: Plan, trials: Trials) -> Likelihood:
     owner = trials.frame["subject_idx"].to_numpy()[np.concatenate(list(scored_rows(program, trials).values()))]
     held = {name: np.full(trials.n_subjects, value) for name, value in plan.fixed.items()}
 
-    def subjects(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        parameters = list(plan.estimated.values())
+    def of_cells(eta: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        given, slopes = dict(held), {}
         with np.errstate(over="ignore", invalid="ignore"):  # far off the result is infinite or NaN, which callers check
-            natural_values = [natural(x, p.link, p.lower, p.upper) for p, x in zip(parameters, eta, strict=True)]
-            slopes = np.stack([slope(x, p.link, p.lower, p.upper) for p, x in zip(parameters, eta, strict=True)])
-            given = dict(zip(plan.estimated, natural_values, strict=True)) | held
+            for name, p in plan.estimated.items():
+                given[name] = natural(eta[name], p.link, p.lower, p.upper)
+                slopes[name] = slope(eta[name], p.link, p.lower, p.upper)
             found = function(*(given[name] for name in values))
             by_row = np.concatenate(found[: len(scores)])
             total = np.bincount(owner, weights=by_row, minlength=trials.n_subjects)
-            return total, slopes * np.stack(found[len(scores) :])
+            return total, {name: slopes[name] * g for name, g in zip(slopes, found[len(scores) :], strict=True)}
 
-    return subjects
+    return of_cells

@@ -14,6 +14,7 @@ from fitrl.fitting.diagnostics import SAMPLE_DIMS, diagnostics, highest_density
 from fitrl.fitting.spec import ParameterSpec
 from fitrl.hierarchy.links import natural
 from fitrl.hierarchy.plan import unit_factor
+from fitrl.language.parameters import Parameter
 
 STATISTICS = (
     "post_mean",
@@ -77,7 +78,8 @@ def population_draws(idata: xr.DataTree, parameters: Sequence[ParameterSpec], ou
         if mu is not None:
             draws[f"{p.name}_pop_median"] = factor * _natural(mu, p)
         if mu is not None and sigma is not None:
-            draws[f"{p.name}_pop_mean"] = factor * _population_mean(mu, sigma, p)
+            mean = population_mean(mu.values, sigma.transpose(*mu.dims).values, p)
+            draws[f"{p.name}_pop_mean"] = factor * mu.copy(data=mean)
         if p.name in posterior:
             values = posterior[p.name]
             over = [dim for dim in values.dims if dim not in SAMPLE_DIMS]
@@ -182,8 +184,8 @@ def subject_table(
     Returns
     -------
     DataFrame
-        Columns subject (then session or cell where the parameter has them), parameter, and the statistics of
-        `group_table`; subjects in the order of the data.
+        Columns subject (then what distinguishes the values of a subject, such as drug, where there are several),
+        parameter, and the statistics of `group_table`; subjects in the order of the data.
 
     Raises
     ------
@@ -212,13 +214,43 @@ def subject_table(
     parts = []
     for p in parameters:
         part = xr.Dataset({statistic: found[statistic][p.name] for statistic in STATISTICS})
-        rows = part.to_dataframe().reset_index()
+        rows = part.to_dataframe().reset_index().drop(columns=f"{p.name}_cell", errors="ignore")
+        # Labels of cells, such as alpha_cell_subject and alpha_cell_drug.
+        rows.columns = pd.Index([str(c).removeprefix(f"{p.name}_cell_") for c in rows.columns])
         parts.append(rows.assign(parameter=p.name))
     table = pd.concat(parts, ignore_index=True)
     extra = [c for c in table.columns if c not in ("subject", "parameter", *STATISTICS)]
-    order = {label: i for i, label in enumerate(posterior["subject"].values)}
+    order = {label: i for i, label in enumerate(dict.fromkeys(table["subject"]))}
+    if "subject" in posterior.coords:
+        order = {label: i for i, label in enumerate(posterior["subject"].values)}
     table = table.sort_values("subject", key=lambda column: column.map(order), kind="stable")
     return table[["subject", *extra, "parameter", *STATISTICS]].reset_index(drop=True)
+
+
+def by_subject(values: xr.DataArray) -> xr.DataArray:
+    """Average the values of each subject, where there are several.
+
+    Parameters
+    ----------
+    values : DataArray
+        Along ``subject``, or along ``<parameter>_cell`` with the subject as a coordinate.
+
+    Returns
+    -------
+    DataArray
+        Along ``subject``, in the order of the data.
+    """
+    dim = next((str(d) for d in values.dims if str(d).endswith("_cell")), None)
+    if dim is None:
+        return values
+    own = values[f"{dim}_subject"].to_numpy()
+    subjects = list(dict.fromkeys(own))
+    means = [values.isel({dim: np.flatnonzero(own == s)}).mean(dim) for s in subjects]
+    return (
+        xr.concat(means, "subject", coords="minimal")
+        .assign_coords(subject=subjects)
+        .drop_vars([str(c) for c in values.coords if str(c).startswith(dim)], errors="ignore")
+    )
 
 
 def _posterior(idata: xr.DataTree) -> xr.Dataset:
@@ -233,15 +265,26 @@ def _natural(eta: xr.DataArray, p: ParameterSpec) -> xr.DataArray:
     return eta.copy(data=natural(eta.values, p.link, p.lower, p.upper))
 
 
-def _population_mean(mu: xr.DataArray, sigma: xr.DataArray, p: ParameterSpec) -> xr.DataArray:
-    """Integrate the link over a normal distribution of subjects, draw by draw."""
+def population_mean(mu: np.ndarray, sigma: np.ndarray, p: ParameterSpec | Parameter) -> np.ndarray:
+    """Integrate the link over a normal distribution of subjects, draw by draw.
+
+    Parameters
+    ----------
+    mu, sigma : ndarray, of one shape
+        Mean and standard deviation on the link scale.
+    p : ParameterSpec or Parameter
+        Its link and range.
+
+    Returns
+    -------
+    ndarray, of the same shape
+        Natural scale, scaled outcomes.
+    """
     if p.link == "identity":
         return mu
     if p.link == "log":
-        eta = mu + sigma**2 / 2
-        return eta.copy(data=p.lower + np.exp(eta.values))
-    nodes = mu.values[..., None] + sigma.transpose(*mu.dims).values[..., None] * _NODES
-    return mu.copy(data=natural(nodes, p.link, p.lower, p.upper) @ _WEIGHTS)
+        return p.lower + np.exp(mu + sigma**2 / 2)
+    return natural(mu[..., None] + sigma[..., None] * _NODES, p.link, p.lower, p.upper) @ _WEIGHTS
 
 
 def _in_user_unit(values: xr.DataArray, quantity: str, p: ParameterSpec, outcome_scale: float) -> xr.DataArray:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fitrl.errors import FitError
 from fitrl.hierarchy.links import link_of, natural
 from fitrl.language.parameters import Parameter
 from fitrl.tasks.bandit import Bandit
@@ -78,6 +77,9 @@ def from_prior(
 def from_fit(fit: Fit, n: int, rng: np.random.Generator) -> Truth:
     """Draw subjects from those of a fit, with the values of one posterior draw.
 
+    Where a subject has several values (a formula with a condition), each agent is a subject in one of its conditions,
+    drawn as often as it has trials.
+
     Posterior means are shrunken towards each other, values of a draw are not: their spread is that of the
     population. Subjects are drawn with replacement, all parameters of a subject together, so that the
     correlations between parameters are kept. Location and scale are those of the fit's subjects in this draw.
@@ -90,26 +92,27 @@ def from_fit(fit: Fit, n: int, rng: np.random.Generator) -> Truth:
         Number of subjects; need not be that of the fit.
     rng : Generator
         Chooses the draw and the subjects.
-
-    Raises
-    ------
-    FitError
-        If a parameter is not one value per subject.
     """
     posterior = fit.idata["posterior"].to_dataset()
     draw = {dim: int(rng.integers(posterior.sizes[dim])) for dim in ("chain", "draw")}
     who = rng.integers(fit.trials.n_subjects, size=n)
     truth = Truth({name: np.full(n, value) for name, value in fit.plan.fixed.items()}, {}, {})
+    owner, sequence = (fit.trials.frame[name].to_numpy() for name in ("subject_idx", "sequence"))
+    rows = who  # not needed where each subject has one value
+    if not all(fit.plan.designs[p.name].by_subject for p in fit.spec.parameters):
+        rows = np.array([rng.choice(np.flatnonzero(owner == i)) for i in who])
+
+    def of_agent(name: str) -> np.ndarray:
+        design = fit.plan.designs[name]
+        if design.by_subject:
+            return who
+        return design.index[rows] if design.by_row else design.index[sequence[rows]]
+
     for p in fit.spec.parameters:
-        values = posterior[p.name].isel(draw)
-        if values.dims != ("subject",):
-            raise FitError(
-                f"{p.name} of this fit has the dimensions {', '.join(map(str, values.dims))}; subjects can be drawn "
-                "from a fit with one value per subject only. Give the parameters as a table."
-            )
-        eta = link_of(values.to_numpy(), p.link, p.lower, p.upper)
+        values = posterior[p.name].isel(draw).to_numpy()
+        eta = link_of(values, p.link, p.lower, p.upper)
         truth.location[p.name], truth.scale[p.name] = float(eta.mean()), float(eta.std())
-        truth.values[p.name] = values.to_numpy()[who]
+        truth.values[p.name] = values[of_agent(p.name)]
     return truth
 
 

@@ -197,7 +197,7 @@ def judge(
     """Pass the convergence gate over a fit.
 
     Group level is every variable without a subject dim; subject level is the natural-scale value of every
-    parameter. Standard-normal offsets are not judged: the values they make are.
+    parameter, in every cell of its design. Standard-normal offsets are not judged: the values they make are.
 
     Parameters
     ----------
@@ -260,12 +260,16 @@ def judge(
 
 def _levels(posterior: xr.Dataset, parameters: Sequence[ParameterSpec]) -> tuple[xr.Dataset, xr.Dataset]:
     """Split the posterior into group-level and subject-level quantities."""
-    group = [str(name) for name, v in posterior.data_vars.items() if not {"subject", "obs"} & set(v.dims)]
+    group = [
+        str(name)
+        for name, v in posterior.data_vars.items()
+        if not {"subject", "obs"} & set(v.dims) and f"{name}_cell" not in v.dims
+    ]
     subject = [
         p.name
         for p in parameters
         if p.name in posterior
-        and "subject" in posterior[p.name].dims
+        and {"subject", f"{p.name}_cell"} & set(posterior[p.name].dims)
         # A location without a spread is complete pooling: the subject values repeat the location.
         and (f"{p.name}_mu" not in posterior or f"{p.name}_sigma" in posterior)
     ]

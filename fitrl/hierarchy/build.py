@@ -11,10 +11,12 @@ import pytensor.tensor as pt
 
 from fitrl.data import Trials
 from fitrl.engine.trace import trace
+from fitrl.hierarchy.design import Design
 from fitrl.hierarchy.likelihood import add_observed, obs_dim, scored_rows
 from fitrl.hierarchy.links import CUBIC, LINEAR
 from fitrl.hierarchy.parametrization import subject_values
-from fitrl.hierarchy.plan import Design, Plan
+from fitrl.hierarchy.plan import Plan
+from fitrl.hierarchy.priors import EffectPriors
 from fitrl.language.parameters import Parameter, Prior
 
 _FAMILIES: dict[str, Callable] = {
@@ -43,7 +45,9 @@ def build_model(plan: Plan, trials: Trials, engine: str = "fast") -> pm.Model:
     pymc.Model
         Free variables ``<p>_mu``, ``<p>_sigma``, ``<p>_offset``; deterministic ``<p>`` per subject on the natural
         scale; one observed variable per emission along the dim ``obs`` (scored rows only). What the likelihood needs
-        of the trial table is ``pm.Data``.
+        of the trial table is ``pm.Data``. With a formula there are also ``<p>_effect``, ``<p>_level`` (locations of
+        cell means, of which ``<p>_mu`` is then the mean), ``<p>_slope_sigma`` and ``<p>_slope_offset``, and ``<p>``
+        runs along ``<p>_cell`` where a subject has several values.
     """
     program = trace(plan.model, trials.task)
     coords: dict[str, Any] = {"subject": trials.subjects}
@@ -74,28 +78,77 @@ def _parameter(plan: Plan, name: str, parameter: Parameter, n_subjects: int) -> 
     """Make natural-scale values of one parameter, one per cell of its design."""
     if name in plan.fixed:
         return pt.full((n_subjects,), plan.fixed[name])
-    eta = _linear_predictor(plan, name, parameter, plan.designs[name])
-    return pm.Deterministic(name, natural_tensor(eta, parameter), dims="subject")
+    design = plan.designs[name]
+    dim = "subject"
+    if not design.by_subject:
+        dim = f"{name}_cell"
+        pm.modelcontext(None).add_coord(dim, np.arange(len(design.subject)))
+    eta = _linear_predictor(plan, name, parameter, design)
+    return pm.Deterministic(name, natural_tensor(eta, parameter), dims=dim)
 
 
 def _linear_predictor(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
     """Values of the cells on the link scale."""
     if plan.pooling == "none":
         location, scale = separate_prior(parameter)
-    else:
-        location = _prior(f"{name}_mu", parameter.location)
-        if plan.pooling == "complete":
-            return pt.repeat(location[None], len(design.subject))
-        scale = _prior(f"{name}_sigma", parameter.scale)
-    return _by_cell(subject_values(name, location, scale, design.subject.max() + 1), design)
+        return subject_values(name, location, scale, len(design.subject))
+    if design.formula is not None:
+        return _with_effects(plan, name, parameter, design)
+    location = _prior(f"{name}_mu", parameter.location)
+    if plan.pooling == "complete":
+        return pt.repeat(location[None], len(design.subject))
+    scale = _prior(f"{name}_sigma", parameter.scale)
+    return subject_values(name, location, scale, len(design.subject))
 
 
-def _by_cell(values: Any, design: Design) -> Any:
-    """Values of subjects at the cells of a design."""
-    # A constant index would write the number of subjects into the compiled code: a compilation per data set.
-    if np.array_equal(design.subject, np.arange(len(design.subject))):
+def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
+    """Values of the cells where a formula moves them.
+
+    The value of a subject is that at the average of its cells, to which cells add what they differ in. Matrices and
+    indices are ``pm.Data``: as constants they would have to be compiled with every data set.
+    """
+    coefficients = _coefficients(name, parameter, design, plan.effects[name])
+    matrix = pm.Data(f"{name}_matrix", design.matrix)
+    if plan.pooling == "complete":
+        return matrix @ coefficients
+    between = design.between()
+    mean_row = pm.Data(f"{name}_between", between)
+    scale = _prior(f"{name}_sigma", parameter.scale)
+    values = subject_values(name, mean_row @ coefficients, scale, len(between))
+    if design.by_subject:
         return values
-    return values[design.subject]
+    owner = pm.Data(f"{name}_owner", design.subject)
+    eta = values[owner] + (matrix - mean_row[owner]) @ coefficients
+    return eta if design.slopes is None else eta + _slopes(plan, name, design, owner)
+
+
+def _coefficients(name: str, parameter: Parameter, design: Design, priors: EffectPriors) -> Any:
+    """Coefficients of the columns of a design: locations, then effects."""
+    model = pm.modelcontext(None)
+    if len(design.locations) == 1:
+        locations = _prior(f"{name}_mu", parameter.location)[None]
+    else:
+        model.add_coord(f"{name}_location", design.locations)
+        locations = _prior(f"{name}_level", parameter.location, dims=f"{name}_location")
+        pm.Deterministic(f"{name}_mu", locations.mean())
+    if not design.effects:
+        return locations
+    sd = np.array([priors.sd(column.term) * column.spread for column in design.effects])
+    model.add_coord(f"{name}_term", [column.name for column in design.effects])
+    return pt.concatenate([locations, pm.Normal(f"{name}_effect", 0.0, sd, dims=f"{name}_term")])
+
+
+def _slopes(plan: Plan, name: str, design: Design, owner: Any) -> Any:
+    """Add what subjects differ in an effect by, non-centred."""
+    slopes = design.slopes
+    assert slopes is not None
+    model = pm.modelcontext(None)
+    model.add_coord(f"{name}_slope", slopes.terms)
+    model.add_coord(f"{name}_slope_column", [column.name for column in slopes.columns])
+    sigma = _prior(f"{name}_slope_sigma", plan.effects[name].slopes, dims=f"{name}_slope")
+    offset = pm.Normal(f"{name}_slope_offset", dims=("subject", f"{name}_slope_column"))
+    matrix = pm.Data(f"{name}_slope_matrix", slopes.matrix)
+    return (matrix * (sigma[list(slopes.of_term)] * slopes.spread) * offset[owner]).sum(axis=1)
 
 
 def separate_prior(parameter: Parameter) -> tuple[float, float]:

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fitrl.data import Trials
 from fitrl.errors import FitError, ModelError
+from fitrl.hierarchy.design import Design, intercept_only, make_design
+from fitrl.hierarchy.formula import check_names
 from fitrl.hierarchy.links import link_of
-from fitrl.hierarchy.priors import resolve_priors
+from fitrl.hierarchy.priors import EffectPriors, effect_priors, resolve_priors
 from fitrl.language.model import Model
 from fitrl.language.parameters import Parameter
 from fitrl.language.state import unknown
 
 POOLING = ("partial", "none", "complete")
-
-
-@dataclass(frozen=True)
-class Design:
-    """The linear predictor of one parameter: ``matrix @ coefficients + deviation of the subject``.
-
-    Attributes
-    ----------
-    terms : tuple of str
-        Names of the columns; the first is the intercept.
-    matrix : ndarray, shape (cell, term)
-        One row per value of the parameter.
-    subject : ndarray of int, shape (cell,)
-        Subject of each cell.
-    index : ndarray of int, shape (sequence,) or (row,)
-        Cell that each sequence, or each row, uses.
-    by_row : bool
-        Whether `index` runs over rows.
-    """
-
-    terms: tuple[str, ...]
-    matrix: np.ndarray
-    subject: np.ndarray
-    index: np.ndarray
-    by_row: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,18 +35,18 @@ class Plan:
         Whether subjects share a population, nothing, or one value.
     fixed : dict of str to float
         Values that are not estimated, on the natural scale of the model (scaled outcomes).
-    centered : tuple of str
-        Parameters that are sampled centred.
     designs : dict of str to Design
         Linear predictor of each parameter.
+    effects : dict of str to EffectPriors
+        Priors of the effects, for parameters with a formula.
     """
 
     model: Model
     parameters: dict[str, Parameter]
     pooling: str
     fixed: dict[str, float]
-    centered: tuple[str, ...]
     designs: dict[str, Design]
+    effects: dict[str, EffectPriors] = field(default_factory=dict)
 
     @property
     def estimated(self) -> dict[str, Parameter]:
@@ -114,7 +91,7 @@ def make_plan(
     priors: str | Mapping[str, Mapping[str, Any]] = "default",
     pooling: str = "partial",
     fixed: Mapping[str, float] | None = None,
-    centered: Sequence[str] = (),
+    formulas: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decide what is estimated and how.
 
@@ -130,18 +107,22 @@ def make_plan(
         Population, separate subjects, or one value for all.
     fixed : mapping of str to float, optional
         Parameters held at a value, in the user's own outcome unit.
-    centered : sequence of str
-        Parameters to sample centred (where data per subject are rich).
+    formulas : mapping of str to str, optional
+        Right-hand side by parameter, such as ``{"alpha": "group + age"}``; covariates are columns of the trial table
+        (see `fitrl.hierarchy.covariates.with_subjects` for others).
 
     Raises
     ------
     ModelError
-        For an unknown parameter, a value outside of its range, or a pooling that does not exist.
+        For an unknown parameter, a value outside of its range, a pooling that does not exist, or a formula that cannot
+        be used.
+    DataError
+        If a covariate is not there or has missing values.
     """
     parameters = resolve_priors(model, trials.task, priors)
     if pooling not in POOLING:
         raise ModelError(unknown("pooling", pooling, POOLING))
-    for name in (*(fixed or {}), *centered):
+    for name in fixed or {}:
         if name not in parameters:
             raise ModelError(unknown("parameter", name, parameters))
     values = {}
@@ -150,14 +131,41 @@ def make_plan(
         values[name] = float(value) / unit_factor(parameter, trials.outcome_scale)
         if not parameter.lower <= values[name] <= parameter.upper:
             raise ModelError(f"{name} is fixed at {value:g}, outside of its range {_range(parameter)}.")
-    for name in centered:
-        if name in values or pooling != "partial":
-            raise ModelError(f"{name} cannot be centred: it has no population (it is fixed, or pooling is {pooling}).")
-    n_subjects = trials.n_subjects
-    design = Design(
-        ("Intercept",), np.ones((n_subjects, 1)), np.arange(n_subjects), np.asarray(trials.sequence_subject)
-    )
-    return Plan(model, parameters, pooling, values, tuple(centered), dict.fromkeys(parameters, design))
+    formulas = formulas or {}
+    _check_formulas(model, parameters, formulas, values, pooling)
+    designs = dict.fromkeys(parameters, intercept_only(trials))
+    designs |= {name: make_design(name, text, trials) for name, text in formulas.items()}
+    with_effects = {name: d for name, d in designs.items() if d.formula is not None}
+    effects = {n: effect_priors(parameters[n], priors, _terms(d)) for n, d in with_effects.items()}
+    for name in parameters.keys() - with_effects.keys():
+        effect_priors(parameters[name], priors, ())  # a slip in a file is found whether or not it is used
+    return Plan(model, parameters, pooling, values, designs, effects)
+
+
+def _terms(design: Design) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(column.term for column in design.effects))
+
+
+def _check_formulas(
+    model: Model,
+    parameters: Mapping[str, Parameter],
+    formulas: Mapping[str, str],
+    fixed: Mapping[str, float],
+    pooling: str,
+) -> None:
+    check_names(formulas, parameters, model.derived())
+    for name in formulas:
+        if name in fixed:
+            raise ModelError(f"{name} is fixed, so that nothing can move it. Leave out its formula, or do not fix it.")
+    if formulas and pooling == "none":
+        raise ModelError(
+            'pooling is "none": without a population there are no effects. Use partial or complete pooling.'
+        )
+    for name in formulas:
+        if parameters[name].location.family != "normal":
+            raise ModelError(
+                f"the location of {name} has the prior {parameters[name].location}; with a formula it must be normal."
+            )
 
 
 def _range(parameter: Parameter) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from fitrl.language.model import Model
 from fitrl.language.parameters import LINKS, Parameter, Prior
 from fitrl.language.state import unknown
 
-_KEYS = ("location", "scale", "link", "lower", "upper")
+_KEYS = ("location", "scale", "link", "lower", "upper", "effects")
+
+# Of the difference between two groups, or per sd of a number, on the link scale; 0.3 on the log is 35 %.
+_EFFECT_SD = {"logit": 0.5, "probit_approx": 0.3, "log": 0.3, "identity": 0.5}
+_SLOPE_SD = 0.3
 
 # Transforms of hBayesDM by program, for each of our parameters: upper bound of Phi_approx, or another link.
 # All have location ~ normal(0, 1) and scale ~ halfnormal(0.2); values start at 0; outcomes are not scaled.
@@ -37,7 +42,8 @@ def resolve_priors(model: Model, task: Any, priors: str | Mapping[str, Mapping[s
         Configured.
     priors : {"default", "hbayesdm"}, path of a TOML file, or mapping
         A file or mapping has a table per parameter with any of ``location``, ``scale`` (such as
-        ``"normal(0, 1.5)"``, on the link scale), ``link``, ``lower``, ``upper``; what it leaves out keeps its default.
+        ``"normal(0, 1.5)"``, on the link scale), ``link``, ``lower``, ``upper``, ``effects`` (see `effect_priors`);
+        what it leaves out keeps its default.
 
     Returns
     -------
@@ -57,17 +63,106 @@ def resolve_priors(model: Model, task: Any, priors: str | Mapping[str, Mapping[s
     'normal(-1, 1)'
     """
     parameters = model.fitted(task)
-    if isinstance(priors, str):
-        if priors == "default":
-            return parameters
-        if priors == "hbayesdm":
-            return _hbayesdm(model, parameters)
-        priors = _read(priors)
-    for name, changes in priors.items():
+    if priors == "hbayesdm":
+        return _hbayesdm(model, parameters)
+    for name, changes in _tables(priors).items():
         if name not in parameters:
             raise ModelError(unknown("parameter", name, parameters))
         parameters[name] = _changed(parameters[name], changes)
     return parameters
+
+
+@dataclass(frozen=True)
+class EffectPriors:
+    """Priors of the effects on one parameter, on the link scale.
+
+    Attributes
+    ----------
+    default : Prior
+        Of the difference between two levels of a factor, or of one standard deviation of a number; normal around 0.
+    slopes : Prior
+        Of the standard deviation between subjects of such a difference.
+    terms : dict of str to Prior
+        Of terms that have their own, such as ``"drug"`` or ``"drug:session"``.
+    """
+
+    default: Prior
+    slopes: Prior
+    terms: dict[str, Prior] = field(default_factory=dict)
+
+    def sd(self, term: str) -> float:
+        """Return the standard deviation of the prior of a term."""
+        return self.terms.get(term, self.default).args[1]
+
+    def to_dict(self) -> dict[str, str]:
+        """Write the priors as a table of texts, which `effect_priors` reads."""
+        return {"default": str(self.default), "slopes": str(self.slopes)} | {n: str(p) for n, p in self.terms.items()}
+
+
+def effect_priors(
+    parameter: Parameter, priors: str | Mapping[str, Mapping[str, Any]], terms: Iterable[str]
+) -> EffectPriors:
+    """Priors of the effects on a parameter that a fit will use.
+
+    Parameters
+    ----------
+    parameter : Parameter
+        Its link decides the defaults: sd 0.5 on the logit, 0.3 on the log and probit, and for the identity, which
+        has no scale of its own, half of that of the prior of the between-subject sd.
+    priors : str or mapping
+        As in `resolve_priors`. The table of the parameter may hold ``effects``, a prior for all effects or a table with
+        ``default``, ``slopes`` and names of terms. In a TOML file::
+
+            [alpha.effects]
+            default = "normal(0, 0.3)"
+            drug = "normal(0, 0.8)"
+            slopes = "halfnormal(0.2)"
+    terms : iterable of str
+        Terms of the formula.
+
+    Raises
+    ------
+    ModelError
+        For an unknown term, or a prior that is not normal around 0 (of slopes: not positive).
+
+    Examples
+    --------
+    >>> from fitrl.models import q_learning
+    >>> alpha = q_learning.parameters()["alpha"]
+    >>> effect_priors(alpha, {"alpha": {"effects": {"drug": "normal(0, 1)"}}}, ["drug", "age"]).sd("drug")
+    1.0
+    """
+    own = parameter.scale.args[0] if parameter.link == "identity" and parameter.scale.family == "halfnormal" else 1.0
+    standard = {
+        "default": f"normal(0, {own * _EFFECT_SD[parameter.link]:g})",
+        "slopes": f"halfnormal({own * _SLOPE_SD:g})",
+    }
+    given = _tables(priors).get(parameter.name, {})
+    given = given.get("effects", {}) if isinstance(given, Mapping) else {}
+    table = standard | ({"default": given} if isinstance(given, str) else dict(given))
+    known = ["default", "slopes", *terms]
+    found = {}
+    for name, text in table.items():
+        if name not in known:
+            raise ModelError(f"priors of the effects on {parameter.name}: {unknown('term', name, known)}")
+        prior = found[name] = Prior.parse(str(text))
+        if name == "slopes" and (prior.family == "normal" or (prior.family == "uniform" and prior.args[0] < 0)):
+            raise ModelError(
+                f"priors of the effects on {parameter.name}: the sd of slopes is positive; use halfnormal."
+            )
+        if name != "slopes" and (prior.family != "normal" or prior.args[0] != 0):
+            raise ModelError(
+                f"priors of the effects on {parameter.name}: {name} = {prior}; expected normal(0, sd), "
+                "centred at no effect."
+            )
+    return EffectPriors(found.pop("default"), found.pop("slopes"), found)
+
+
+def _tables(priors: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Tables by parameter: of a file, or as given; none of a preset."""
+    if not isinstance(priors, str):
+        return priors
+    return {} if priors in ("default", "hbayesdm") else _read(priors)
 
 
 def preset_options(priors: str | Mapping) -> dict[str, Any]:
@@ -108,6 +203,8 @@ def _changed(parameter: Parameter, changes: Any) -> Parameter:
     for key, value in changes.items():
         if key not in _KEYS:
             raise ModelError(f"priors of {parameter.name}: {unknown('setting', key, _KEYS)}")
+        if key == "effects":
+            continue
         new[key] = Prior.parse(str(value)) if key in ("location", "scale") else value
     link = new.get("link", parameter.link)
     if link not in LINKS:

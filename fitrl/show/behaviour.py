@@ -133,6 +133,7 @@ def plot_stay(
     one_step: pd.DataFrame | None = None,
     free: pd.DataFrame | None = None,
     *,
+    label: str = "share of trials",
     no_free_run: str = "",
     fit=None,
     ax=None,
@@ -144,6 +145,8 @@ def plot_stay(
     ----------
     observed : DataFrame
         Columns x, mean, lower, upper: `fitrl.tasks.signatures.stay_rates` of the data.
+    label : str
+        What is counted.
     one_step, free, no_free_run, fit, ax, **figure_kwargs
         As in `plot_learning`.
 
@@ -166,7 +169,7 @@ def plot_stay(
         size = (max(6.6, 0.55 * len(observed)), 3.4)
         fig, axes, is_new = style.panels(1, ax, size=size, below=1.2, **figure_kwargs)
         _categories(axes[0], observed, one_step, free, None)
-        axes[0].set_ylabel("share of trials")
+        axes[0].set_ylabel(label)
         _finish(fig, axes, is_new, fit, one_step, free, no_free_run, markers=True)
     return fig, axes[0]
 
@@ -268,8 +271,9 @@ def _categories(ax: Axes, observed: pd.DataFrame, one_step, free, chance: float 
         known = table[[str(name) in place for name in table["x"]]]
         _dots(ax, at - 0.17 + shift[colour], known, colour, marker=_MARKERS[colour])
     _dots(ax, np.arange(len(names)) - 0.17, observed, style.BLACK)
-    crowded = sum(len(name) for name in names) > 55
-    ax.set_xticks(range(len(names)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
+    shown = [name.replace(", ", ",\n") for name in names]
+    crowded = sum(max(map(len, name.split("\n"))) for name in shown) > 55
+    ax.set_xticks(range(len(names)), shown, rotation=40 if crowded else 0, ha="right" if crowded else "center")
     if crowded:
         for tick in ax.get_xticklabels():
             tick.set_rotation_mode("anchor")

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from fitrl.errors import FitError
-from fitrl.fitting.tables import population_draws
+from fitrl.fitting.tables import by_subject, population_draws
 from fitrl.hierarchy.links import link_of
 from fitrl.hierarchy.plan import unit_factor
 from fitrl.language.parameters import Prior
@@ -115,7 +115,7 @@ def plot_subjects(fit, *, ax=None, **figure_kwargs) -> tuple[Figure, np.ndarray]
             "expected partial or no pooling. Use plot_group."
         )
     posterior = fit.idata["posterior"].to_dataset()[names]
-    subjects = xr.Dataset({p.name: posterior[p.name] * unit_factor(p, scale) for p in parameters})
+    subjects = {p.name: by_subject(posterior[p.name]) * unit_factor(p, scale) for p in parameters}
     population = population_draws(fit.idata, parameters, scale)
     n_scored = _scored_trials(fit.trials.frame)
     with style.style():

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from fitrl.errors import FitError
 from fitrl.show import behaviour
+from fitrl.show.effects import plot_effects
 from fitrl.show.posterior import plot_group, plot_subjects
 from fitrl.show.predictions import Behaviour, behaviour_of
 from fitrl.show.trace import plot_trace
@@ -130,7 +131,8 @@ def plot_stay(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     >>> fig, ax = fitrl.plot_stay(result)  # doctest: +SKIP
     """
     data = fit if isinstance(fit, Behaviour) else Behaviour(fit)
-    return behaviour.plot_stay(**data.tables("stay"), fit=data.fit, **kwargs)
+    label = "first choice repeated" if isinstance(data.fit.trials.task, TwoStep) else "share of trials"
+    return behaviour.plot_stay(**data.tables("stay"), label=label, fit=data.fit, **kwargs)
 
 
 def plot_transfer(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
@@ -207,6 +209,8 @@ def _figures(fit: Fit, data: Behaviour | None = None) -> dict[str, tuple[Callabl
             found["subjects"] = (plot_subjects, fit)
         if not fit.spec.quick:
             found["trace"] = (plot_trace, fit)
+        if fit.spec.formulas:
+            found["effects"] = (plot_effects, fit)
     data = data or behaviour_of(fit)
     if data is not None:
         found |= {name: (_DRAW[name], data) for name in data.names}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -52,7 +53,8 @@ _RC: dict[Any, Any] = {
 }
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """Return a context in which figures have the house style; global settings are left alone.
 
     Examples
@@ -61,7 +63,13 @@ def style() -> AbstractContextManager[None]:
     ...     fig = plt.figure()
     >>> plt.close(fig)
     """
-    return mpl.rc_context(_RC)
+    # Not mpl.rc_context, which also undoes what the first figure in Jupyter sets, and figures would not be shown.
+    before = {name: mpl.rcParams[name] for name in _RC}
+    mpl.rcParams.update(_RC)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 def panels(

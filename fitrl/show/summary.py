@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fitrl.fitting.effects import effects
 from fitrl.hierarchy.plan import unit_factor
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def render_summary(fit: Fit) -> RenderableType:
     parts += [Text(), Text(_what(fit))]
     if fit.spec.parameters:
         parts += [Text(), _population(fit), Text(_legend(fit), style="dim")]
+    if fit.spec.formulas:
+        parts += [Text(), render_effects(effects(fit)), Text(EFFECTS_LEGEND, style="dim")]
     if fit.spec.fixed:
         parts.append(Text(f"Fixed: {_fixed(fit)}"))
     return Group(*parts)
@@ -104,6 +107,38 @@ def _population(fit: Fit) -> Table:
         cells.append("-" if np.isnan(r_hat) else f"{r_hat:.3f}")
         table.add_row(*(Text(cell) for cell in cells))
     return table
+
+
+EFFECTS_LEGEND = (
+    "effect: link scale; change: of the population median, natural scale; P(sign): of being above or below 0; "
+    "practically 0: within 0.1 sd between subjects; numbers per sd"
+)
+_CHANGE = ("median_change_mean", "median_change_hdi95_lower", "median_change_hdi95_upper")
+
+
+def render_effects(found: pd.DataFrame) -> Table:
+    """Write effects or contrasts, as `fitrl.effects` and `fitrl.contrast` give them, for a terminal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("parameter", "effect"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("mean", "95 % interval", "P(sign)", "practically 0", "change", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for row in found.to_dict("records"):
+        share = float(row["rope_share"])
+        middle = [f"{row['prob_direction']:.3f}", "-" if np.isnan(share) else f"{share:.2f}"]
+        effect = _with_interval(row, ("post_mean", "hdi95_lower", "hdi95_upper"))
+        cells = [str(row["parameter"]), str(row["effect"]), *effect, *middle, *_with_interval(row, _CHANGE)]
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _with_interval(row: dict, columns: Iterable[str]) -> list[str]:
+    """Write a value and its interval; dashes where there is none."""
+    mean, low, high = (float(row[column]) for column in columns)
+    if np.isnan(mean):
+        return ["-", "-"]
+    shown = rounded([mean, low, high], high - low)
+    return [shown[0], f"{shown[1]} to {shown[2]}"]
 
 
 def _quantity(fit: Fit) -> str:

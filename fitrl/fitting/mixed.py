@@ -1,0 +1,268 @@
+"""Modes of effects, populations and subjects together: the quick fit of models with formulas, on arrays.
+
+Everything here is on the link scale and knows nothing of models. What `fitrl.fitting.population` does where subjects
+share a location and nothing else, this does where cells of subjects follow a design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fitrl.fitting.population import CURVATURE, best_scale
+from fitrl.language.parameters import Prior
+
+CellLikelihood = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+_DIFFERENCE = 1e-4  # half-width of the difference quotients of the gradient
+_LONGEST_STEP = 3.0  # of a subject, in standard deviations of the population
+_LONGEST_STEP_OF_EFFECTS = 1.0  # in standard deviations of their prior
+_HALVINGS = 8
+_ROUNDS = 200
+_WARM_UP = 5  # rounds before standard deviations move: the first modes are far off
+_INNER = 100
+_NEAR = 0.5  # largest move of a subject, in standard deviations, at which parabolas are trusted
+_LARGEST_RATIO = 1.35
+_SETTLED = 1e-3  # change in one round, in standard errors
+
+
+@dataclass(frozen=True)
+class System:
+    """Linear predictors of the cells of all parameters: ``fixed @ b + (random * w[owner]).sum()``.
+
+    Attributes
+    ----------
+    fixed : ndarray, shape (cell, coefficient)
+    random : ndarray, shape (cell, deviation)
+        Multiplied with the deviations of the cell's subject, whose standard deviation is that of their group.
+    owner : ndarray of int, shape (cell,)
+        Subject of each cell.
+    n_subjects : int
+    mean, sd : ndarray, shape (coefficient,)
+        Normal priors of the coefficients.
+    group : ndarray of int, shape (deviation,)
+        Which standard deviation each deviation has.
+    scales : sequence of Prior
+        Of the standard deviations.
+    start : ndarray, shape (standard deviation,)
+        To begin with; better too wide than too narrow.
+    """
+
+    fixed: np.ndarray
+    random: np.ndarray
+    owner: np.ndarray
+    n_subjects: int
+    mean: np.ndarray
+    sd: np.ndarray
+    group: np.ndarray
+    scales: Sequence[Prior]
+    start: np.ndarray
+
+    def cells(self, b: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Linear predictors, shape (..., cell), of coefficients (..., coefficient) and deviations (..., subject, d)."""
+        return b @ self.fixed.T + (self.random * w[..., self.owner, :]).sum(axis=-1)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The most probable effects and subjects, and how uncertain they are.
+
+    Attributes
+    ----------
+    b : ndarray, shape (coefficient,)
+    b_covariance : ndarray, shape (coefficient, coefficient)
+        With subjects integrated out.
+    w : ndarray, shape (subject, deviation)
+        At `b`.
+    w_covariance : ndarray, shape (subject, deviation, deviation)
+        Given the coefficients.
+    w_on_b : ndarray, shape (subject, deviation, coefficient)
+        How the mode of a subject follows the coefficients.
+    scale : ndarray, shape (standard deviation,)
+    log_scale_covariance : ndarray
+        Of the log of the scale.
+    n_rounds : int
+    settled : bool
+    """
+
+    b: np.ndarray
+    b_covariance: np.ndarray
+    w: np.ndarray
+    w_covariance: np.ndarray
+    w_on_b: np.ndarray
+    scale: np.ndarray
+    log_scale_covariance: np.ndarray
+    n_rounds: int
+    settled: bool
+
+
+def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
+    """Find the most probable effects, standard deviations and subjects.
+
+    Parameters
+    ----------
+    likelihood : callable
+        From linear predictors, shape (cell,), to log-likelihoods, shape (subject,), and their gradient, shape (cell,).
+    system : System
+
+    Returns
+    -------
+    Mode
+
+    Notes
+    -----
+    Likelihoods are replaced by parabolas where the subjects stand; for these, coefficients and subjects have a closed
+    form (Laird & Ware 1982, 10.2307/2529876) and standard deviations follow by expectation-maximisation, with the
+    uncertainty of both taken into account. Subjects then move there, by at most what makes them more probable, and so
+    on (penalised quasi-likelihood, Breslow & Clayton 1993, 10.1080/01621459.1993.10594284, here with priors). Where a
+    likelihood curves the wrong way it is taken to say nothing.
+    """
+    b, scale = system.mean.astype(float), system.start.astype(float)
+    w = np.zeros((system.n_subjects, system.random.shape[1]))
+    settled, near = False, False
+    for n_rounds in range(1, _ROUNDS + 1):
+        parabola = _parabola(likelihood, system, b, w, scale)
+        last_b, last_w, last_scale = b, w, scale
+        # Far from the modes parabolas lead astray, the more the wider the population: there its spread waits.
+        for _ in range(_INNER if near and n_rounds > _WARM_UP else 0):
+            new = np.clip(_scales(system, _solve(system, parabola, scale)), *_reach(last_scale))
+            moved = float(np.abs(np.log(new / scale)).max(initial=0.0)) * np.sqrt(2 * system.n_subjects)
+            scale = new
+            if moved < _SETTLED / 10:
+                break
+        solved = _solve(system, parabola, scale)
+        step = (solved.b - b) / system.sd
+        b = b + system.sd * step * min(1.0, _LONGEST_STEP_OF_EFFECTS / max(np.abs(step).max(), 1e-12))
+        w = _better(likelihood, system, b, w, solved.w + np.einsum("idb,b->id", solved.w_on_b, b - solved.b), scale)
+        far = float((np.abs(w - last_w) / scale[system.group]).max(initial=0.0))
+        if not near and n_rounds > _WARM_UP:
+            scale = np.clip(_scales(system, replace(solved, w=w)), *_reach(last_scale))
+        near = far < _NEAR
+        change = max(
+            float((np.abs(b - last_b) / np.sqrt(np.diagonal(solved.b_covariance))).max()),
+            float(np.abs(np.log(scale / last_scale)).max(initial=0.0)) * np.sqrt(2 * system.n_subjects),
+            far,
+        )
+        if n_rounds > _WARM_UP and change < _SETTLED:
+            settled = True
+            break
+    solved = _solve(system, _parabola(likelihood, system, b, w, scale), scale)
+    return Mode(
+        b,
+        solved.b_covariance,
+        w,
+        solved.w_covariance,
+        solved.w_on_b,
+        scale,
+        _log_scale_covariance(system, solved, scale),
+        n_rounds,
+        settled,
+    )
+
+
+def _reach(scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far standard deviations may move in one round."""
+    return scale / _LARGEST_RATIO, scale * _LARGEST_RATIO
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """Coefficients and subjects where likelihoods are parabolas; as in `Mode`."""
+
+    b: np.ndarray
+    b_covariance: np.ndarray
+    w: np.ndarray
+    w_covariance: np.ndarray
+    w_on_b: np.ndarray
+
+
+def _gradient(system: System, of_cells: np.ndarray) -> np.ndarray:
+    """Gradient by coefficient and deviation, each subject on its own: (subject, coefficient + deviation)."""
+    rows = np.concatenate([system.fixed, system.random], axis=1) * of_cells[:, None]
+    columns = [np.bincount(system.owner, weights=column, minlength=system.n_subjects) for column in rows.T]
+    return np.stack(columns, axis=1)
+
+
+def _parabola(
+    likelihood: CellLikelihood, system: System, b: np.ndarray, w: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Linear terms and curvatures of subjects' likelihoods in coefficients and deviations: (subject, n), (.., n, n)."""
+    here, n_fixed = system.cells(b, w), len(b)
+    of = np.concatenate([system.fixed, system.random], axis=1)
+    unit = np.concatenate([system.sd, scale[system.group]])
+    hessian = np.empty((system.n_subjects, len(unit), len(unit)))
+    for j in range(len(unit)):
+        shift = _DIFFERENCE * of[:, j]
+        ahead, behind = (_gradient(system, likelihood(here + sign * shift)[1]) for sign in (1, -1))
+        hessian[:, j] = (behind - ahead) / (2 * _DIFFERENCE) * unit[j] * unit
+    hessian = np.where(np.isfinite(hessian), hessian, 0.0)
+    size, axes = np.linalg.eigh((hessian + np.swapaxes(hessian, 1, 2)) / 2)
+    scaled = (axes * np.maximum(size, 0.0)[:, None, :]) @ np.swapaxes(axes, 1, 2)
+    curvature = scaled / (unit[:, None] * unit)
+    gradient = _gradient(system, likelihood(here)[1])
+    gradient = np.where(np.isfinite(gradient), gradient, 0.0)
+    at = np.concatenate([np.broadcast_to(b, (system.n_subjects, n_fixed)), w], axis=1)
+    return gradient + np.einsum("ijk,ik->ij", curvature, at), curvature
+
+
+def _solve(system: System, parabola: tuple[np.ndarray, np.ndarray], scale: np.ndarray) -> _Solved:
+    linear, curvature = parabola
+    n = len(system.mean)
+    precision = system.sd**-2.0
+    with_b = curvature[:, :n, n:]
+    covariance = np.linalg.inv(curvature[:, n:, n:] + np.diag(scale[system.group] ** -2.0))
+    on_b = -covariance @ np.swapaxes(with_b, 1, 2)
+    of_b = np.linalg.inv(np.diag(precision) + (curvature[:, :n, :n] + with_b @ on_b).sum(axis=0))
+    right = precision * system.mean + (linear[:, :n] + np.einsum("idb,id->ib", on_b, linear[:, n:])).sum(axis=0)
+    b = of_b @ right
+    w = np.einsum("ide,ie->id", covariance, linear[:, n:]) + np.einsum("idb,b->id", on_b, b)
+    return _Solved(b, of_b, w, covariance, on_b)
+
+
+def _scales(system: System, solved: _Solved) -> np.ndarray:
+    """Most probable standard deviations, given what is known of the subjects."""
+    own = np.diagonal(solved.w_covariance, axis1=1, axis2=2)
+    shared = np.einsum("idb,bc,idc->id", solved.w_on_b, solved.b_covariance, solved.w_on_b)
+    squares = (solved.w**2 + own + shared).sum(axis=0)
+    found = [
+        best_scale(float(squares[system.group == g].sum()), system.n_subjects * int((system.group == g).sum()), prior)
+        for g, prior in enumerate(system.scales)
+    ]
+    return np.array(found)
+
+
+def _better(
+    likelihood: CellLikelihood, system: System, b: np.ndarray, old: np.ndarray, new: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """Move subjects towards the top of their parabola as far as it makes them more probable."""
+    sd = scale[system.group]
+
+    def objective(w: np.ndarray) -> np.ndarray:
+        value = likelihood(system.cells(b, w))[0]
+        return np.where(np.isfinite(value), value, -np.inf) - 0.5 * ((w / sd) ** 2).sum(axis=1)
+
+    step = new - old
+    length = np.abs(step / sd).max(axis=1, initial=0.0)
+    step *= np.minimum(1.0, _LONGEST_STEP / np.maximum(length, 1e-12))[:, None]
+    before = objective(old)
+    for _ in range(_HALVINGS):
+        after = objective(old + step)
+        # Rounding lets the value fall a little next to the mode.
+        worse = ~(after >= before - 1e-10 * (1 + np.abs(before)))
+        if not worse.any():
+            return old + step
+        step[worse] /= 2
+    step[worse] = 0.0
+    return old + step
+
+
+def _log_scale_covariance(system: System, solved: _Solved, scale: np.ndarray) -> np.ndarray:
+    """As in `fitrl.fitting.population`: what subjects tell once the uncertainty about themselves is taken off."""
+    sd = scale[system.group]
+    informed = np.eye(len(sd)) - solved.w_covariance / (sd[:, None] * sd)
+    squares = 2 * (informed**2).sum(axis=0)
+    member = system.group[None, :] == np.arange(len(scale))[:, None]
+    prior = [CURVATURE[p.family](s, p.args) for s, p in zip(scale, system.scales, strict=True)]
+    return np.linalg.inv(member @ squares @ member.T + np.diag(prior))
