@@ -1,7 +1,8 @@
 """What one would write by hand: two-armed Q-learning, value and gradient, vectorised across subjects.
 
-The measure of the fast engine. Same exp and log1p, the same blocks of lanes, pointwise results in the order of
-the rows; but only for this model, with complete data: no masks, and a reset at the first trial only.
+The measure of the fast engine. Same exp and log1p, the same pointers to rows, the same blocks of lanes, pointwise
+results in the order of the rows; but only for this model, with complete data: no masks, and a reset at the first
+trial only.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import numpy as np
 from numba import njit
 
 from fitrl.engine.op import _NoAlias
-from fitrl.engine.vector_math import FASTMATH, exp, fabs, log1p, select
+from fitrl.engine.vector_math import FASTMATH, exp_unit, fabs, log1p_unit, row, select
 
 _FLAGS = {"fastmath": FASTMATH, "error_model": "numpy"}
 
 
 @njit(pipeline_class=_NoAlias, **_FLAGS)
-def _forward(alpha, beta, q0, q1, choice, outcome, next0, next1, score, tape):
-    for i in range(tape.shape[0]):
+def _forward(width, alpha, beta, q0, q1, choice, outcome, next0, next1, score, tape):
+    for i in range(width):
         first = choice[i] == 0
         gap = beta[i] * (q1[i] - q0[i])
         z = select(first, gap, -gap)
-        e = exp(-fabs(z))
-        score[i] = -(select(z > 0.0, z, 0.0) + log1p(e))
+        e = exp_unit(-fabs(z))
+        score[i] = -(select(z > 0.0, z, 0.0) + log1p_unit(e))
         tape[i] = e
         step = alpha[i] * (outcome[i] - select(first, q0[i], q1[i]))
         next0[i] = q0[i] + select(first, step, 0.0)
@@ -30,8 +31,8 @@ def _forward(alpha, beta, q0, q1, choice, outcome, next0, next1, score, tape):
 
 
 @njit(pipeline_class=_NoAlias, **_FLAGS)
-def _reverse(alpha, beta, q0, q1, choice, outcome, tape, d_score, d_q0, d_q1, d_alpha, d_beta):
-    for i in range(d_beta.shape[0]):
+def _reverse(width, alpha, beta, q0, q1, choice, outcome, tape, d_score, d_q0, d_q1, d_alpha, d_beta):
+    for i in range(width):
         first = choice[i] == 0
         difference = q1[i] - q0[i]
         z = select(first, difference, -difference) * beta[i]
@@ -74,7 +75,9 @@ def q_learning(alpha, beta, lanes, choice, outcome, place, blocks, weight):
         q1[0, :] = 0.5
         for s in range(first, last):
             t = s - first
-            _forward(a, b, q0[t], q1[t], choice[s], outcome[s], q0[t + 1], q1[t + 1], score, tape[t])
+            c, r, e = row(choice, s), row(outcome, s), row(tape, t)
+            next0, next1 = row(q0, t + 1), row(q1, t + 1)
+            _forward(width, row(a, 0), row(b, 0), row(q0, t), row(q1, t), c, r, next0, next1, row(score, 0), e)
             for i in range(width):
                 if place[s, i] >= 0:
                     scores[place[s, i]] = score[i]
@@ -83,7 +86,9 @@ def q_learning(alpha, beta, lanes, choice, outcome, place, blocks, weight):
             t = s - first
             for i in range(width):
                 d_score[i] = weight[place[s, i]] if place[s, i] >= 0 else 0.0
-            _reverse(a, b, q0[t], q1[t], choice[s], outcome[s], tape[t], d_score, d_q0, d_q1, d_a, d_b)
+            c, r, e = row(choice, s), row(outcome, s), row(tape, t)
+            adjoints = row(d_score, 0), row(d_q0, 0), row(d_q1, 0), row(d_a, 0), row(d_b, 0)
+            _reverse(width, row(a, 0), row(b, 0), row(q0, t), row(q1, t), c, r, e, *adjoints)
         for i in range(width):
             d_alpha[lanes[block, i]] += d_a[i]
             d_beta[lanes[block, i]] += d_b[i]

@@ -67,7 +67,7 @@ class StimulusAction(Task):
 
     columns: ClassVar = (
         Column("stimulus", "cue", "what was shown"),
-        Column("set_size", "number", "stimuli in the block"),
+        Column("set_size", "quantity", "stimuli in the block"),
         Column("choice", "choice", "the action"),
         Column("outcome", "outcome", "1 if correct, else 0"),
     )

@@ -155,10 +155,12 @@ class Interpreted:
         self.scope: dict[str, Any] = {name: getattr(np, name) for name in names}
         self.scope |= {
             "log1p_unit": np.log1p,
+            "exp_unit": np.exp,
             "np": np,
             "inf": np.inf,
             "nan": np.nan,
             "select": lambda c, x, y: x if c else y,
+            "row": lambda array, step: array[step] if array.ndim == 2 else array,
         }
         exec(compile(self.likelihood.kernel.text, "<kernel>", "exec"), self.scope)
 

@@ -132,7 +132,9 @@ class _Writer:
         if isinstance(op, ps.Switch):
             condition = _truth(node.inputs[0], arguments[0])
             return f"select({condition}, {', '.join(map(_float, node.inputs[1:], arguments[1:]))})"
-        if isinstance(op, ps.Log1p) and _is_exp_of_minus_abs(node.inputs[0]):
+        if isinstance(op, ps.Exp) and _is_never_positive(node.inputs[0]):
+            return f"exp_unit({arguments[0]})"
+        if isinstance(op, ps.Log1p) and _is_between_0_and_1(node.inputs[0]):
             return f"log1p_unit({arguments[0]})"
         write = _WRITE.get(type(op))
         if write is None:
@@ -145,13 +147,30 @@ class _Writer:
         return _float(node.inputs[0], argument)
 
 
-def _is_exp_of_minus_abs(variable: Variable) -> bool:
-    """Whether this is ``exp(-|x|)``, which lies between 0 and 1."""
-    for wanted in (ps.Exp, ps.Neg, ps.Abs):
-        if variable.owner is None or not isinstance(operation(variable.owner), wanted):
-            return False
-        variable = variable.owner.inputs[0]
-    return True
+def _made_by(variable: Variable, *kinds: type) -> list[Variable] | None:
+    """Arguments of the operation behind a variable, if it is of one of these kinds."""
+    is_one = variable.owner is not None and isinstance(operation(variable.owner), kinds)
+    return variable.owner.inputs if is_one else None  # type: ignore[union-attr]
+
+
+def _is_never_positive(variable: Variable) -> bool:
+    """Whether this is ``-|x|``, or a logit less the largest of several."""
+    if negated := _made_by(variable, ps.Neg):
+        return _made_by(negated[0], ps.Abs) is not None
+    if difference := _made_by(variable, ps.Sub):
+        return difference[0] in _candidates(difference[1])
+    return False
+
+
+def _candidates(variable: Variable) -> list[Variable]:
+    """Variables of which this is the largest."""
+    pair = _made_by(variable, ps.Maximum)
+    return [variable, *(found for x in pair or () for found in _candidates(x))]
+
+
+def _is_between_0_and_1(variable: Variable) -> bool:
+    power = _made_by(variable, ps.Exp)
+    return power is not None and _is_never_positive(power[0])
 
 
 def _is_conversion(node: Apply) -> bool:
@@ -205,7 +224,7 @@ def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset())
 # Names that the kernel uses itself; one of the model's that is the same gets an underscore.
 _RESERVED = re.compile(
     r"[bcikst]|t\d+|(tape|p|d)_.*|first|last|width|longest|sizes|blocks|np|inf|nan|select|fabs|exp|expm1|log|log1p|tanh|sqrt"
-    r"|float|range|max|min|(forward|reverse)_row|log_likelihood|gradient"
+    r"|float|range|max|min|row|exp_unit|log1p_unit|(forward|reverse)_row|log_likelihood|gradient"
 )
 
 
@@ -271,8 +290,13 @@ def _reads(names: Iterable[str], text: str, truths: set[str]) -> list[str]:
 def _loop(name: str, arguments: list[str], read: list[str], body: list[str], given: dict[Variable, str]) -> str:
     truths = {name for variable, name in given.items() if variable.type.dtype == "bool"}
     inside = _reads(read, "\n".join(body), truths) + body or ["pass"]  # a model without parameters or state
-    head = f"def {name}({', '.join(arguments)}):\n    for i in range({arguments[-1]}.shape[0]):\n"
+    head = f"def {name}(width, {', '.join(arguments)}):\n    for i in range(width):\n"
     return head + "\n".join(f"        {line}" for line in inside)
+
+
+def _pass(names: Iterable[str], step: str = "0") -> list[str]:
+    """Hand rows to a pass: pointers, since views cost more than what is done with them."""
+    return [f"row({name}, {step})" for name in names]
 
 
 def _forward_row(names: Names, passes: Passes) -> str:
@@ -309,10 +333,10 @@ def _prepare(names: Names) -> list[str]:
     lines = ["width = sizes[0]", "longest = 0", "for b in range(blocks.shape[0] - 1):"]
     lines += ["    longest = max(longest, blocks[b + 1] - blocks[b])"]
     lines += [f"{n}_row = np.empty(width)" for n in names.parameters]
-    lines += [f"{n}_history = np.zeros((longest + 1, width))" for n in names.cells]
-    kept = [*names.reads, *names.tape, *[f"p_{e}" for e in names.emissions]]
-    lines += [f"{n}_history = np.empty((longest, width))" for n in kept]
-    lines += [f"{n}_row = np.empty(width)" for n in names.writes]
+    for n in names.cells:
+        lines += [f"{n}_history = np.empty((longest + 1, width))", f"{n}_history[0] = 0.0"]
+    lines += [f"{n}_history = np.empty((longest, width))" for n in (*names.reads, *names.tape)]
+    lines += [f"{n}_row = np.empty(width)" for n in (*names.writes, *[f"p_{e}" for e in names.emissions])]
     lines += [f"{f}_table = np.zeros(({table.n_cells}, width))" for f, table in names.tables.items()]
     lines += [f"p_{e} = np.zeros(sizes[{k + 1}])" for k, e in enumerate(names.emissions)]
     return lines
@@ -333,20 +357,19 @@ def _forward_block(names: Names) -> list[str]:
     for name, (f, place) in names.reads.items():
         lines += ["    for i in range(width):", f"        {name}_history[t, i] = {f}_table[{place}, i]"]
     arguments = [
-        *_rows(names.parameters),
-        *[f"{n}_history[t]" for n in (*names.cells, *names.reads)],
-        *[f"{n}[s]" for n in names.columns],
-        *[f"{n}_history[t + 1]" for n in names.cells],
-        *_rows(names.writes),
-        *[f"p_{n}_history[t]" for n in names.emissions],
-        *[f"{n}_history[t]" for n in names.tape],
+        *_pass(_rows(names.parameters)),
+        *_pass([f"{n}_history" for n in (*names.cells, *names.reads)], "t"),
+        *_pass(names.columns, "s"),
+        *_pass([f"{n}_history" for n in names.cells], "t + 1"),
+        *_pass(_rows([*names.writes, *[f"p_{e}" for e in names.emissions]])),
+        *_pass([f"{n}_history" for n in names.tape], "t"),
     ]
-    lines += [f"    forward_row({', '.join(arguments)})"]
+    lines += [f"    forward_row({', '.join(['width', *arguments])})"]
     for name, (f, place) in names.writes.items():
         lines += ["    for i in range(width):", f"        {f}_table[{place}, i] = {name}_row[i]"]
     for name in names.emissions:
         lines += ["    for i in range(width):", f"        k = {name}_place[s, i]"]
-        lines += ["        if k >= 0:", f"            p_{name}[k] = p_{name}_history[t, i]"]
+        lines += ["        if k >= 0:", f"            p_{name}[k] = p_{name}_row[i]"]
     return lines
 
 
@@ -381,14 +404,13 @@ def _gradient(names: Names) -> str:
         lines += ["        for i in range(width):", f"            k = {place}"]
         lines += [f"            d_{name}_row[i] = d_{f}_table[k, i]", f"            d_{f}_table[k, i] = 0.0"]
     arguments = [
-        *_rows(names.parameters),
-        *[f"{n}_history[t]" for n in (*names.cells, *names.reads)],
-        *[f"{n}[s]" for n in names.columns],
-        *[f"{n}_history[t]" for n in names.tape],
-        *_rows(names.adjoints),
-        *_rows(f"d_{n}" for n in (*names.reads, *names.parameters)),
+        *_pass(_rows(names.parameters)),
+        *_pass([f"{n}_history" for n in (*names.cells, *names.reads)], "t"),
+        *_pass(names.columns, "s"),
+        *_pass([f"{n}_history" for n in names.tape], "t"),
+        *_pass(_rows([*names.adjoints, *[f"d_{n}" for n in (*names.reads, *names.parameters)]])),
     ]
-    lines += [f"        reverse_row({', '.join(arguments)})"]
+    lines += [f"        reverse_row({', '.join(['width', *arguments])})"]
     for name, (f, place) in names.reads.items():
         lines += ["        for i in range(width):", f"            d_{f}_table[{place}, i] += d_{name}_row[i]"]
     for f, table in names.tables.items():

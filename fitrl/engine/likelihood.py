@@ -132,7 +132,8 @@ class FastLikelihood:
         for name in self.program.columns:
             values = np.asarray(columns[name])
             column = packing.resets(values) if name == "reset" else packing.column(values)
-            arrays[f"trial_{name}"] = column if column.dtype.kind == "f" else column.astype(np.int32)
+            narrow = {"b": np.int8, "f": np.float64}  # rows are read from memory, so their size is time
+            arrays[f"trial_{name}"] = column.astype(narrow.get(column.dtype.kind, np.int32))
         for name in self.program.log_probability:
             arrays[f"place_{name}"] = packing.places(scored[name])
         n_scored = [len(scored[name]) for name in self.program.log_probability]

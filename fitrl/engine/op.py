@@ -68,7 +68,7 @@ class Kernel:
     def __init__(self, program: Program, dtypes: dict[str, str], by_row: frozenset[str]):
         passes = derive(program, dtypes)
         self.names = Names(program, len(passes.tape), by_row)
-        self.n_history = len(program.cells) + len(self.names.reads) + len(passes.tape) + len(program.log_probability)
+        self.n_history = len(program.cells) + len(self.names.reads) + len(passes.tape)
         self.text = emit(program, passes, by_row)
         self.key = sha256(f"{_arithmetic()}\n{self.text}".encode()).hexdigest()
 
@@ -79,7 +79,8 @@ class Kernel:
 
 @cache
 def _compiled(text: str, key: str, function: str) -> Any:
-    scope: dict[str, Any] = {"np": np, "inf": np.inf, "nan": np.nan}
+    # Without the name of a module numba stores all globals with the code, builtins included, which fails in Jupyter.
+    scope: dict[str, Any] = {"__name__": __name__, "np": np, "inf": np.inf, "nan": np.nan}
     scope |= {n: getattr(vector_math, n) for n in vector_math.FUNCTIONS}
     compiled: dict[str, Any] = {}
     exec(compile(text, f"<fitrl kernel {key[:12]}>", "exec"), scope, compiled)

@@ -76,11 +76,7 @@ def pack(sequence: np.ndarray, n_cells: int, width: int | None = None) -> Packin
     sequence = np.asarray(sequence)
     counts = np.bincount(sequence)
     order = np.argsort(-counts, kind="stable")
-    if width is None:
-        fits = _CACHE // (8 * max(int(counts.max(initial=1)), 1) * max(n_cells, 1))
-        needed = -(-len(counts) // _VECTOR) * _VECTOR
-        width = int(np.clip(fits // _VECTOR * _VECTOR, 32, 128))
-        width = min(width, needed)
+    width = width or _width(counts[order], n_cells)
     by_sequence = np.argsort(sequence, kind="stable")
     first = np.concatenate([[0], np.cumsum(counts)])
     n_blocks = -(-len(counts) // width)
@@ -97,6 +93,16 @@ def pack(sequence: np.ndarray, n_cells: int, width: int | None = None) -> Packin
         read.append(repeated)
         ends.append(ends[-1] + len(steps))
     return Packing(np.concatenate(rows), np.concatenate(read), lanes, np.array(ends, dtype=np.int64))
+
+
+def _width(longest_first: np.ndarray, n_cells: int) -> int:
+    """Lanes per block that cost least.
+
+    A block runs as many steps as its longest sequence has; a step costs its vectors, and about one more for itself.
+    """
+    fits = _CACHE // (8 * _VECTOR * max(int(longest_first[0]) * n_cells, 1))
+    widths = range(1, min(max(fits, 8), 16, -(-len(longest_first) // _VECTOR)) + 1)
+    return _VECTOR * min(widths, key=lambda vectors: longest_first[:: _VECTOR * vectors].sum() * (vectors + 1))
 
 
 def column_dtypes(columns: Mapping[str, np.ndarray]) -> dict[str, str]:

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 # Numbers as `fitrl.data.trials` stores them, by kind of column; everything else that has no kind is a position.
-_DTYPES = {"choice": "int64", "cue": "int64", "offer": "int64", "outcome": "float64", "number": "float64"}
+_DTYPES = {
+    "choice": "int64",
+    "cue": "int64",
+    "offer": "int64",
+    "outcome": "float64",
+    "quantity": "float64",
+    "number": "float64",
+}
 
 
 def source(model: Any, task: Any = None, by_row: Iterable[str] = ()) -> str:
