@@ -141,7 +141,7 @@ class StimulusActionTask(Task):
 
     columns: ClassVar = (
         Column("stimulus", "cue", "what was shown"),
-        Column("set_size", "number", "stimuli in the block"),
+        Column("set_size", "quantity", "stimuli in the block"),
         Column("choice", "choice", "the action"),
         Column("outcome", "outcome", "1 if correct, else 0"),
     )
@@ -288,7 +288,7 @@ class ConditioningTask(Task):
 
     columns: ClassVar = (
         Column("cue", "cue", "which cue"),
-        Column("delay", "number", "steps from the cue to the reward"),
+        Column("delay", "quantity", "steps from the cue to the reward"),
         Column("outcome", "outcome", "size of the reward; 0 where it is omitted"),
     )
 

@@ -176,3 +176,97 @@ def test_fontanesi_needs_the_forgone_outcomes():
     assert not free.loc["1 v 2", "inside"]
     assert free.loc["1 v 2", "free"] < free.loc["1 v 2", "mean"] - 0.05
     assert np.isfinite(free["free"]).all()
+
+
+# Labs' own tasks ----------------------------------------------------------------------------------
+
+USER_MODELS = Path(__file__).parent / "user_models"
+SHORT = {"draws": 300, "tune": 300, "chains": 2, "random_seed": 1, "progressbar": False}
+GAMBLES = [0.30, 0.50, 0.72]  # by deck, from the README of the data
+
+
+def share_gambled(fit, by):
+    """Observed share of gambles, and the 95 % interval of the one-step prediction."""
+    frame, predicted = fit.trials.frame, predict(fit, draws=200, random_seed=1).one_step["choice"]
+    scored = frame["mask_choice"].to_numpy()
+    groups = frame.loc[scored, by]
+    table = frame[scored].groupby(by)["choice"].agg(["mean", "size"])
+    shares = np.stack([pd.Series(choice[scored]).groupby(groups.to_numpy()).mean() for choice in predicted])
+    table["predicted"] = shares.mean(axis=0)
+    table["lower"], table["upper"] = np.quantile(shares, [0.025, 0.975], axis=0)
+    print(table.round(3).to_string())
+    return table
+
+
+def test_michely_as_a_users_task():
+    """Two learning rates and the number on the table reproduce who gambles when, within two percent of trials.
+
+    The chains are short: nothing is said about single people, group quantities are settled. Rates after wins and after
+    losses hardly differ over both groups and days (.13 and .10).
+    """
+    model = str(USER_MODELS / "deck_game.py")
+    trials = fitrl.read_trials(SHARED / "data" / "michely2022_ssri.csv", model, columns={"session": "day"})
+    fit = fitrl.fit(model, trials, **SHORT)
+    print(fit.verdict.text())
+    assert fit.spec.attempts[-1]["divergences"] == 0
+    by_deck, by_number = share_gambled(fit, "deck"), share_gambled(fit, "number")
+    np.testing.assert_allclose(by_deck["mean"], GAMBLES, atol=0.006)
+    for table in (by_deck, by_number):
+        assert (table["predicted"] - table["mean"]).abs().max() < 0.02
+    group = fitrl.summary(fit).set_index(["parameter", "quantity"])
+    medians = group.xs("pop_median", level="quantity")["post_mean"]
+    assert 0.05 < medians["alpha_loss"] < medians["alpha_win"] < 0.2
+    # Deck 3 is worth more than deck 1 once the number is taken into account, and people know it.
+    values = fitrl.latents(fit, draws=20)
+    late = values["trial"].astype(int) > 90
+    assert values.loc[late, "q_2_mean"].mean() > 0.3 > -0.1 > values.loc[late, "q_0_mean"].mean()
+
+
+def kirschner(drug):
+    """One drug; ``fresh`` marks where the probability of a symbol changes, as the authors' program has it."""
+    raw = pd.read_csv(SHARED / "data" / "kirschner2024_meth_reversal.csv").sort_values(["subject", "trial"])
+    raw = raw[raw["condition"] == drug]
+    before = raw.groupby(["subject", "stimulus"])["p_win"].shift()
+    return raw.assign(fresh=(raw["p_win"] != before).astype(int))
+
+
+def test_kirschner_as_a_users_task():
+    """Separate fits by drug: less is learned from an outcome under methamphetamine, but far less than published.
+
+    Published are rates of .29 (placebo) and .24 (methamphetamine) of a model whose rate follows surprise, in 113
+    people. Here 29 of them are fitted with a rate that stays, and the intervals overlap. Without the fresh starts the
+    mean log probability of a choice is lower by .08.
+    """
+    model, rate = str(USER_MODELS / "gamble_pass.py"), {}
+    for drug in ("placebo", "meth"):
+        fit = fitrl.fit(model, kirschner(drug), **SHORT)
+        print(drug, fit.verdict.text())
+        assert fit.spec.attempts[-1]["divergences"] == 0
+        fit.trials.frame["p_win"] = fit.trials.original["p_win"].to_numpy(float)
+        by_chance = share_gambled(fit, "p_win")
+        assert by_chance["mean"].is_monotonic_increasing
+        assert (by_chance["predicted"] - by_chance["mean"]).abs().max() < 0.06
+        if drug == "placebo":
+            stays = fitrl.fit(model, kirschner(drug).assign(fresh=0), quick=True, random_seed=1)
+            afresh = fitrl.fit(model, kirschner(drug), quick=True, random_seed=1)
+            logs = [np.log(fitrl.latents(one, draws=50)["p_choice_mean"]).mean() for one in (stays, afresh)]
+            assert logs[1] - logs[0] > 0.05
+        rate[drug] = fitrl.summary(fit).set_index(["quantity", "parameter"]).loc[("pop_mean", "alpha")]
+    print(pd.DataFrame(rate).T[["post_mean", "hdi95_lower", "hdi95_upper"]])
+    assert rate["meth"]["post_mean"] < rate["placebo"]["post_mean"] < rate["meth"]["hdi95_upper"]
+
+
+def test_mikus_is_read_and_fitted():
+    """Kool's task in points from -4 to 5; a quick fit of all, since 216 people take long to sample."""
+    names = {"outcome_scale": 5}
+    trials = fitrl.read_trials(SHARED / "data" / "mikus2025_testosterone.csv", "two_step_kool", **names)
+    frame = trials.frame
+    assert trials.n_subjects == 216
+    assert (~frame["choice1_given"]).sum() == 743
+    assert frame["outcome"].min() == -0.8
+    assert frame["outcome"].max() == 1.0
+    fit = fitrl.fit("two_step_kool", trials, quick=True, random_seed=1)
+    medians = fitrl.summary(fit).set_index(["quantity", "parameter"]).loc["pop_median"]
+    print(medians[["post_mean", "hdi95_lower", "hdi95_upper"]].round(3).to_string())
+    assert 0.2 < medians.loc["beta", "post_mean"] < 0.7  # per point
+    assert 0.4 < medians.loc["w_mb", "post_mean"] < 0.9

@@ -9,7 +9,7 @@ import numpy as np
 
 from fitrl.data.columns import Columns
 from fitrl.data.findings import Findings, counted
-from fitrl.data.labels import code_cue, code_options
+from fitrl.data.labels import check_shown, code_cue, code_options
 from fitrl.data.numbers import scale_outcomes, to_flags, to_numbers
 from fitrl.data.read import Texts
 
@@ -75,7 +75,11 @@ def code_columns(
     outcome_range = _code_outcomes(columns, texts, read, scale, raw, responded, values, findings)
     for column in columns.of_kind("cue"):
         name = column.name
-        codings[name], values[name] = code_cue(name, texts[name], declared.get(name), responded, findings)
+        codings[name], values[name] = code_cue(
+            name, texts[name], declared.get(name), responded, findings, column.labels
+        )
+    for column in columns.of_kind("quantity"):
+        values[column.name] = _code_quantity(column.name, texts[column.name], responded, findings)
     _code_payoffs(columns, texts, scale, values, findings)
     for column in columns.of_kind("number"):
         values[column.name], given = to_numbers(texts[column.name], column.name, findings)
@@ -86,7 +90,7 @@ def code_columns(
 
 def _plain(columns: Columns) -> list:
     """Columns that stand in the file as they are (an outcome made of gain and loss does not)."""
-    kinds = ("choice", "offer", "outcome", "cue", "payoff", "number", "flag")
+    kinds = ("choice", "offer", "outcome", "cue", "quantity", "payoff", "number", "flag")
     return [column for column in columns.of_kind(*kinds) if not (column.kind == "outcome" and columns.gain_loss)]
 
 
@@ -107,7 +111,8 @@ def _code_choices(
     for i, column in enumerate(choices):
         name = column.name
         together = [texts[name], *(texts[offer.name] for offer in offers if i == 0)]
-        labels, codes = code_options(name, together, declared.get(name), n_payoffs if i == 0 else 0, findings)
+        n_payable = n_payoffs if i == 0 else 0
+        labels, codes = code_options(name, together, declared.get(name), n_payable, findings, column.labels)
         codings[name] = labels
         # A response that is no option is an error already; its outcome is not judged as well.
         given = codes[0] >= 0
@@ -204,6 +209,13 @@ def _gain_minus_loss(
     loss, loss_given = to_numbers(read(names[1]), "loss", findings)
     findings.note(f'outcome = "{names[0]}" - |"{names[1]}"| (layout of hBayesDM).')
     return gain - np.abs(loss), gain_given & loss_given
+
+
+def _code_quantity(name: str, column: Texts, needed: np.ndarray, findings: Findings) -> np.ndarray:
+    """Read a number that is shown before the choice; 0 where it is blank, which only a missed trial may be."""
+    numbers, given = to_numbers(column, name, findings)
+    check_shown(name, column, needed, findings)
+    return np.where(given, numbers, 0.0)
 
 
 def _code_payoffs(

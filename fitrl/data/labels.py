@@ -77,6 +77,7 @@ def code_options(
     declared: tuple[str, ...] | None,
     n_payoffs: int,
     findings: Findings,
+    fixed: tuple[str, ...] = (),
 ) -> tuple[tuple[str, ...], list[np.ndarray]]:
     """Code the options of a choice, in the column of the choice and those of the offers alike.
 
@@ -92,6 +93,8 @@ def code_options(
         Number of options that the file gives payoffs for; 0 if it gives none.
     findings : Findings
         Receives an error per value that is no option.
+    fixed : tuple of str
+        Labels that the task expects, in the order of their codes; empty if any will do.
 
     Returns
     -------
@@ -119,6 +122,10 @@ def code_options(
                 (),
                 columns[0].name,
             )
+    elif fixed:
+        labels = fixed
+        for column in columns:
+            _refuse_others(name, column, labels, "leave it blank if the response is missing", findings)
     elif numerals := {label for label in used if NUMBER.fullmatch(label)}:
         labels = _numeric_options(name, columns, used, numerals, n_payoffs, findings)
     else:
@@ -139,6 +146,18 @@ def code_options(
             columns[0].name,
         )
     return labels, [_lookup(column, labels) for column in columns]
+
+
+def _refuse_others(name: str, column: Texts, fixed: tuple[str, ...], blank: str, findings: Findings) -> None:
+    """Add an error for labels that are not those of the task, and say how to declare others in their order."""
+    report_values(
+        column,
+        [value for value in column.values if plain(value) not in fixed],
+        lambda value: f'"{value}" is no label of {name} in this task; they are {listing(fixed, quote=True)}',
+        f"Correct it, {blank}, or declare the labels of the file in the order of {listing(fixed)}: "
+        f"{codes_remedy(name, ['LABEL'] * len(fixed))}.",
+        findings,
+    )
 
 
 def _lookup(column: Texts, labels: Sequence[str]) -> np.ndarray:
@@ -323,7 +342,12 @@ def _look_alikes(columns: Sequence[Texts], labels: Sequence[str], findings: Find
 
 
 def code_cue(
-    name: str, column: Texts, declared: tuple[str, ...] | None, needed: np.ndarray, findings: Findings
+    name: str,
+    column: Texts,
+    declared: tuple[str, ...] | None,
+    needed: np.ndarray,
+    findings: Findings,
+    fixed: tuple[str, ...] = (),
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Code the levels of a cue: in the order declared, else of the numbers, else of the alphabet.
 
@@ -339,6 +363,8 @@ def code_cue(
         Rows in which a blank is an error (those with a response).
     findings : Findings
         Receives the errors.
+    fixed : tuple of str
+        Levels that the task expects, in the order of their codes; empty if any will do.
 
     Returns
     -------
@@ -357,11 +383,32 @@ def code_cue(
             "Correct it, or declare it too.",
             findings,
         )
+    elif fixed:
+        labels = fixed
+        _refuse_others(name, column, labels, "leave it blank if nothing was shown", findings)
     elif all(NUMBER.fullmatch(label) for label in used):
         labels = tuple(sorted(used, key=float))
     else:
         labels = tuple(sorted(used, key=lambda label: (label.casefold(), label)))
         _look_alikes([column], labels, findings)
+    check_shown(name, column, needed, findings)
+    return labels, np.maximum(_lookup(column, labels), 0)
+
+
+def check_shown(name: str, column: Texts, needed: np.ndarray, findings: Findings) -> None:
+    """Refuse blanks in what was shown before the choice, in rows where it is needed.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name of the column.
+    column : Texts
+        The column.
+    needed : ndarray of bool, shape (row,)
+        Rows in which a blank is an error (those with a response).
+    findings : Findings
+        Receives the error.
+    """
     blank = np.flatnonzero(~column.given & needed)
     if len(blank):
         findings.error(
@@ -370,4 +417,3 @@ def code_cue(
             blank,
             column.name,
         )
-    return labels, np.maximum(_lookup(column, labels), 0)

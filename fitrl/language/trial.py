@@ -160,6 +160,10 @@ class Trial:
         """Whether there was a response in this row."""
         raise ModelError("Trial is abstract.")
 
+    def teaches(self, learns: Any) -> Any:
+        """Whether the trial teaches, which `learns` says unless its answers say more."""
+        return learns
+
     def again(self, p: Parameters, s: State) -> Trial:
         """Return the same trial, with the same choices and answers, for other parameters and another state."""
         raise ModelError("Trial is abstract.")
@@ -208,6 +212,11 @@ class Given(Trial):
 
     def cue(self, name: str) -> Any:
         """Return the recorded cue."""
+        if name in self.task.emissions():
+            raise ModelError(
+                f"`{name}` is a response, so it is not known before the choice. If it is a number that is shown, "
+                'declare its column with the kind "quantity"; the response itself is what t.choose or t.emit returns.'
+            )
         return self._column(name)
 
     def given(self, name: str) -> Any:
@@ -271,9 +280,9 @@ class Playing(Trial):
         return Played(self, p, s)
 
     def observe(self, name: str) -> Any:
-        """Ask the task for its answer to the choices so far."""
+        """Ask the task for its answer to the choices so far; 0 where it shows none."""
         self.emitted[name] = self.world.answer(name, self.choices)
-        return self.emitted[name]
+        return _filled_in(self.emitted[name])
 
     def cue(self, name: str) -> Any:
         """Ask the task what it shows."""
@@ -282,7 +291,20 @@ class Playing(Trial):
 
     def given(self, name: str) -> Any:
         """Whether the task shows this answer."""
-        return self.world.shows(name)
+        if name not in self.emitted and name in self._outcomes():
+            self.observe(name)
+        return self.world.shows(name) & ~_is_blank(self.emitted.get(name, 0.0))
+
+    def teaches(self, learns: Any) -> Any:
+        """Whether the trial teaches: not where an outcome that the task requires is not shown."""
+        for name, required in self._outcomes().items():
+            if required and name in self.emitted:
+                learns = learns & ~_is_blank(self.emitted[name])
+        return learns
+
+    def _outcomes(self) -> dict[str, bool]:
+        """Outcomes of the task, and whether they are required."""
+        return {column.name: column.required for column in self.task.columns if column.kind == "outcome"}
 
     def responded(self, name: str) -> Any:
         """Whether the agents respond, which they do unless a world that was recorded says otherwise."""
@@ -321,7 +343,7 @@ class Played(Playing):
 
     def observe(self, name: str) -> Any:
         """Return the answer that was given."""
-        return self.emitted[name]
+        return _filled_in(self.emitted[name])
 
     def cue(self, name: str) -> Any:
         """Return the cue that was shown."""
@@ -333,6 +355,17 @@ class Played(Playing):
     def _emit(self, name: str, density: Any) -> Any:
         self.log_probability[name] = density.log_density(self.emitted[name])
         return self.emitted[name]
+
+
+def _is_blank(answer: Any) -> np.ndarray:
+    """Where a task shows no answer."""
+    return np.isnan(np.asarray(answer, dtype=float))
+
+
+def _filled_in(answer: Any) -> Any:
+    """Return an answer with 0 where the task shows none, as in a file that was read."""
+    blank = _is_blank(answer)
+    return np.where(blank, 0.0, answer) if blank.any() else answer
 
 
 def play_row(model: Any, task: Any, p: Parameters, s: State, reset: Any, learns: Any, make_trial: Any) -> tuple:
@@ -375,7 +408,7 @@ def play_row(model: Any, task: Any, p: Parameters, s: State, reset: Any, learns:
         model.trial(s, in_learning, learning)
     for trait in model.traits:
         trait.after(s, in_learning, learning)
-    s = choose_state(learns, s, learning.before)
+    s = choose_state(t.teaches(learns), s, learning.before)
     learning.s = s
     model.between(s, in_learning, learning)
     for trait in model.traits:

@@ -57,6 +57,7 @@ def _save(fig: Figure, file: Path) -> None:
     plt.close(fig)
 
 
+@style.style()
 def plot_subjects(study: Recovery, cell: Cell | None = None, *, ax=None) -> tuple[Figure, np.ndarray]:
     """Draw estimates of subjects against the truth, one panel per parameter.
 
@@ -92,6 +93,7 @@ def plot_subjects(study: Recovery, cell: Cell | None = None, *, ax=None) -> tupl
     return fig, axes
 
 
+@style.style()
 def plot_population(study: Recovery, cell: Cell | None = None, *, ax=None) -> tuple[Figure, np.ndarray]:
     """Draw estimates of the population against the truth: location and scale of every parameter.
 
@@ -154,6 +156,7 @@ def _against_truth(ax: Axes, found: pd.DataFrame, limits: list[str], *, log: boo
             axis.set_minor_locator(NullLocator())
 
 
+@style.style()
 def plot_correlations(study: Recovery, cell: Cell | None = None, *, ax=None) -> tuple[Figure, np.ndarray]:
     """Draw correlations between parameters: of the true values, of the estimates, of the errors.
 
@@ -195,6 +198,7 @@ def plot_correlations(study: Recovery, cell: Cell | None = None, *, ax=None) -> 
     return fig, axes
 
 
+@style.style()
 def plot_sizes(study: Recovery, *, ax=None) -> tuple[Figure, np.ndarray]:
     """Draw how recovery depends on the size of the experiment.
 
@@ -235,6 +239,7 @@ def plot_sizes(study: Recovery, *, ax=None) -> tuple[Figure, np.ndarray]:
     return fig, axes
 
 
+@style.style()
 def plot_ranks(study: Calibration, *, ax=None) -> tuple[Figure, np.ndarray]:
     """Draw the distribution of ranks minus the uniform one, with simultaneous bands.
 

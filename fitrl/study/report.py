@@ -293,7 +293,9 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, markup=False, highlight=False, emoji=False)
+    plain: dict[str, Any] = {"color_system": None, "markup": False, "highlight": False, "emoji": False}
+    # In Jupyter rich would show something, if only an empty line, whatever the file.
+    console = Console(file=io.StringIO(), width=WIDTH, force_jupyter=False, **plain)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))

@@ -21,11 +21,13 @@ class Column:
     ----------
     name : str
         Canonical name, also the name in ``t.choose``, ``t.observe`` and ``t.cue``.
-    kind : {"choice", "outcome", "cue", "offer", "payoff", "number"}
+    kind : {"choice", "outcome", "cue", "quantity", "offer", "payoff", "number"}
         How it is coded. ``choice``: a label per option, blank when the response is missing.
         ``outcome``: a number, divided by the outcome scale. ``cue``: a label per level.
+        ``quantity``: a number that is shown before the choice, such as an amount on offer.
         ``offer``: the label of one option on offer, coded like the choice.
-        ``payoff``: probability (0 to 1) that an option pays. ``number``: left as it is.
+        ``payoff``: probability (0 to 1) that an option pays. ``number``: a measured response, such as a
+        response time, left as it is; a model may emit it.
         A name that ends in ``_#`` stands for numbered columns ``_1``, ``_2``, ...
     description : str
         One line for the card and for error messages.
@@ -33,6 +35,10 @@ class Column:
         Whether a file without it is refused.
     aliases : tuple of str
         Other names under which it is recognised.
+    labels : tuple of str
+        Labels of a choice or a cue in the order of their codes, where the model depends on the order (0 decline,
+        1 gamble). Others are refused unless the user declares them. Without it, labels are ordered by number or
+        alphabet.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Column:
     description: str
     required: bool = True
     aliases: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

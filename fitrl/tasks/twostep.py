@@ -222,7 +222,9 @@ def _first_stage(columns: Columns, codings: Codings) -> None:
             raise DataError(
                 f'{name} "{labels[columns[name][row]]}" occurs in start state '
                 f'"{codings["state1"][columns["state1"][row]]}"; expected were {labels[0]} and {labels[1]} in the '
-                f"first start state, {labels[2]} and {labels[3]} in the second. Declare the order with --codes choice1="
+                f"first start state, {labels[2]} and {labels[3]} in the second. Declare the order with "
+                '--codes choice1=A,B,C,D (in Python codes={"choice1": ["A", "B", "C", "D"]}), the options of the first '
+                "start state first."
             )
 
 

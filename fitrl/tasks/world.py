@@ -49,7 +49,11 @@ class World:
         raise ModelError(f'the world {type(self).__name__} shows no cue "{name}". Give it a method cue(name).')
 
     def answer(self, name: str, choices: Mapping[str, Any]) -> Any:
-        """Return the answer `name` to the choices so far, shape (agent,)."""
+        """Return the answer `name` to the choices so far, shape (agent,).
+
+        NaN says that nothing is shown (the outcome of a gamble that was declined): the file then has a blank there,
+        and if the task requires the column, nothing is learned in the trial, as when the file is read.
+        """
         raise ModelError(
             f'the world {type(self).__name__} gives no answer "{name}". Give it a method answer(name, choices).'
         )
