@@ -192,6 +192,8 @@ def test_the_options_reach_the_fit_and_unset_ones_do_not(data, tmp_path, monkeyp
         "options": {"q0": 0.25},
         "priors": "default",
         "fixed": {"eps": 0.1},
+        "formulas": {},
+        "subjects": None,
         "pooling": "partial",
         "quick": False,
         "random_seed": 7,

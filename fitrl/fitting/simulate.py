@@ -114,7 +114,7 @@ def simulate(
     >>> fitrl.simulate("q_learning", subjects=3, trials=5, random_seed=1).frame.shape[0]
     15
     """
-    return agents(
+    made = agents(
         model,
         subjects=subjects,
         trials=trials,
@@ -125,7 +125,8 @@ def simulate(
         outcome_range=outcome_range,
         parameters=parameters,
         random_seed=random_seed,
-    ).play()
+    )
+    return made._played(made.rng, None)  # a generator that was given moves on, as with any function that takes one
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,10 @@ class Agents:
         learning : mapping of str to ndarray, shape (agent,), optional
             Parameters that take another value in learning than in choice; the truth has them as ``alpha@learn``.
         """
-        emitted = play(self.model, self.task, self.world, self.values, copy.deepcopy(self.rng), learning)
+        return self._played(copy.deepcopy(self.rng), learning)
+
+    def _played(self, rng: np.random.Generator, learning: Mapping[str, np.ndarray] | None) -> Simulation:
+        emitted = play(self.model, self.task, self.world, self.values, rng, learning)
         differing = {IN_LEARNING.format(name): values for name, values in (learning or {}).items()}
         truth = pd.DataFrame({"subject": self.names}).assign(**self.values, **differing)
         return Simulation(
