@@ -33,7 +33,6 @@ def fake_fit(
         parameters,
         "none",
         {},
-        (),
         "default",
         status == "quick",
         1,

@@ -304,7 +304,7 @@ def test_the_declaration_survives_json():
 
 
 def test_a_declaration_that_cannot_be_stored_names_its_place():
-    spec = FitSpec("m", None, (), {"start": object()}, (), "partial", {}, (), "default", False, 1, {}, (), {}, {})
+    spec = FitSpec("m", None, (), {"start": object()}, (), "partial", {}, "default", False, 1, {}, (), {}, {})
     with pytest.raises(FitError, match=r"spec\.options\['start'\] is a object"):
         spec.to_json()
     with pytest.raises(FitError, match="not the declaration of a fit"):

@@ -466,7 +466,7 @@ def known_fit(name, scale=1.0, n_draws=30, **options):
         draws[f"{parameter}_sigma"] = (("chain", "draw"), np.full((2, n_draws), 0.5))
     posterior = xr.Dataset(draws, coords={"chain": [0, 1], "draw": range(n_draws), "subject": trials.subjects})
     spec = FitSpec(
-        name, None, (), dict(made.model.options), _parameter_specs(plan), "partial", {}, (), "default", False, 1, {},
+        name, None, (), dict(made.model.options), _parameter_specs(plan), "partial", {}, "default", False, 1, {},
         (), {}, {},
     )  # fmt: skip
     verdict = Verdict("converged", (), 2, n_draws)

@@ -53,9 +53,7 @@ def known_fit(trials, truth, *, pooling="partial", status="converged", n_draws=4
     draws = xr.Dataset(posterior, coords={"chain": [0, 1], "draw": range(n_draws), "subject": trials.subjects})
     quick = status == "quick"
     options, traits = {"q0": None}, ()
-    spec = FitSpec(
-        "q_learning", None, traits, options, parameters, pooling, {}, (), "default", quick, 1, {}, (), {}, {}
-    )
+    spec = FitSpec("q_learning", None, traits, options, parameters, pooling, {}, "default", quick, 1, {}, (), {}, {})
     tree = xr.DataTree.from_dict({"posterior": draws})
     return Fit(spec, trials, tree, Verdict(status, (), 2, n_draws))
 
