@@ -169,7 +169,6 @@ def test_coverage_of_quick_fits_is_nominal(truth):
     assert low <= hits <= high
 
 
-@pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_nuts_finds_an_effect_within_subjects():
     frame = study(16, 80, seed=8, of_drug=1.5)
     formulas = {"alpha": "drug + (drug | subject)", "beta": "drug"}

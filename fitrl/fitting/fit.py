@@ -222,7 +222,7 @@ def fit(
         timings["pilot"] = time.perf_counter() - started
         idata, attempts, spent = sample(pymc_model, {**sample_kwargs, "random_seed": seed}, pilot)
     spec = FitSpec(
-        model=_model_name(model, plan.model),
+        model=model_name(model, plan.model),
         source=source,
         traits=tuple((t.label, dict(t.options)) for t in plan.model.traits),
         options=dict(plan.model.options),
@@ -292,7 +292,7 @@ def _prepare(
         trials = read_trials(trials, found, outcome_scale="raw" if implied else None)
     if subjects is not None:
         trials = with_subjects(trials, subjects)
-    return make_plan(found, trials, **plan), trials, _source_of(model, found)
+    return make_plan(found, trials, **plan), trials, source_of(model, found)
 
 
 def plan_of(spec: FitSpec, trials: Trials) -> Plan:
@@ -325,11 +325,12 @@ def _parameter_specs(plan: Plan) -> tuple[ParameterSpec, ...]:
     )
 
 
-def _model_name(given: Any, model: Model) -> str:
+def model_name(given: Any, model: Model) -> str:
+    """Name by which a declaration finds its model again: the path that was given, or the label in the zoo."""
     return given if isinstance(given, str) and ".py" in given else model.label
 
 
-def _source_of(given: Any, model: Model) -> str | None:
+def source_of(given: Any, model: Model) -> str | None:
     """Text that makes the model again: of its file, or of its class if it was written in a session."""
     if isinstance(given, str) and ".py" in given:
         return read_model_file(given)[0]

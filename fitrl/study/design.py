@@ -14,7 +14,7 @@ import numpy as np
 
 import fitrl
 from fitrl.errors import StudyError
-from fitrl.fitting.fit import _model_name, _source_of
+from fitrl.fitting.fit import model_name, source_of
 from fitrl.fitting.sample import check_sample_kwargs
 from fitrl.fitting.store import staged
 from fitrl.fitting.truth import task_settings
@@ -254,7 +254,7 @@ def declare_study(
         raise StudyError("a study needs a model, by name or file, or a fit to start from.")
     else:
         found = declare(model, traits, {**preset_options(priors), **(options or {})})
-        name, source = _model_name(model, found), _source_of(model, found)
+        name, source = model_name(model, found), source_of(model, found)
     design = Design(
         kind=kind,
         model=name,
