@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pymc as pm
 import pytest
 from scipy.special import expit
 from scipy.stats import binom, norm
@@ -17,6 +18,7 @@ from fitrl.errors import DataError, FitError
 from fitrl.fitting.effects import cells, contrast, effects
 from fitrl.fitting.laplace import laplace
 from fitrl.fitting.mixed import System, find_mode
+from fitrl.fitting.pilot import look
 from fitrl.fitting.predict import latents, predict
 from fitrl.hierarchy.plan import make_plan
 from fitrl.language.parameters import Prior
@@ -120,6 +122,53 @@ def test_mode_of_a_linear_mixed_model_is_the_closed_form():
     # The variance of the means of subjects is that of the population and half that of the noise.
     means = y.reshape(n, 2).mean(axis=1)
     assert found.scale[0] ** 2 == pytest.approx(means.var(ddof=1) - noise**2 / 2, rel=0.02)
+
+
+def test_the_first_look_knows_effects_and_slopes():
+    n = 40
+    frame = study(n, 200, seed=8, of_drug=0.8, slope=1.2)
+    rng = np.random.default_rng(8)  # as in `study`
+    own, slope = -0.4 + 0.6 * rng.normal(size=n), 1.2 * rng.normal(size=n)
+    trials = read_trials(frame)
+    plan = make_plan(fitrl.models.find("q_learning"), trials, formulas={"alpha": "drug + (drug | subject)"})
+    found = look(plan, trials)
+    assert set(found.population) == {
+        "alpha_mu",
+        "alpha_effect",
+        "alpha_sigma",
+        "alpha_slope_sigma",
+        "beta_mu",
+        "beta_sigma",
+    }
+    assert found.population["alpha_effect"][0] == pytest.approx(0.8 + slope.mean(), abs=0.4)
+    assert found.population["alpha_slope_sigma"][0] == pytest.approx(1.2, rel=0.4)
+    assert found.information["alpha_slope"].precision.shape == (n, 1)
+    for name, truth in (("alpha", own), ("alpha_slope", slope)):
+        information = found.information[name]
+        mean = (information.weighted / np.maximum(information.precision, 1e-9)).ravel()
+        informed = information.precision.ravel() > 0.5
+        assert informed.mean() > 0.6
+        assert np.corrcoef(mean[informed], truth[informed])[0, 1] > 0.7
+        error = ((mean - truth) * np.sqrt(information.precision.ravel()))[informed]
+        assert 0.5 < np.sqrt((error**2).mean()) < 2.0
+    starts = found.start(3)
+    assert {k: v.shape for k, v in starts.items()} == {
+        "alpha_offset": (n,), "alpha_slope_offset": (n, 1), "beta_offset": (n,)
+    }  # fmt: skip
+
+
+def test_posterior_with_slopes_is_the_same_whatever_the_look_said():
+    trials = read_trials(study(16, 80, seed=9, of_drug=0.8, slope=0.8))
+    formulas = {"alpha": "drug + (drug | subject)"}
+    told = fitrl.fit("q_learning", trials, formulas=formulas, random_seed=1, progressbar=False, chains=2)
+    with fitrl.build("q_learning", trials, formulas=formulas):
+        plain = pm.sample(
+            2000, chains=2, target_accept=0.95, random_seed=2, progressbar=False, compute_convergence_checks=False
+        )
+    for name in ("alpha_mu", "alpha_effect", "alpha_sigma", "alpha_slope_sigma", "beta_mu", "beta_sigma"):
+        a, b = (found["posterior"][name].values.ravel() for found in (told.idata, plain))
+        assert abs(a.mean() - b.mean()) < 0.2 * b.std(), name
+        assert a.std() == pytest.approx(b.std(), rel=0.2), name
 
 
 def test_mixed_and_plain_quick_fits_agree_without_effects(data):

@@ -23,7 +23,7 @@ def simple(precision, weighted):
     """A population of six, told what choices say."""
     with pm.Model(coords={"subject": range(N)}) as model:
         mu, sigma = pm.Normal("a_mu", 0.0, 2.0), pm.HalfNormal("a_sigma", 1.0)
-        pm.Deterministic("eta", subject_values("a", mu, sigma, N))
+        pm.Deterministic("eta", subject_values("a", mu, sigma))
     inform(model, {"a": Information(precision, weighted)})
     return model
 

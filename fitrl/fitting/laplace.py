@@ -13,7 +13,7 @@ from fitrl.data import Trials
 from fitrl.errors import FitError
 from fitrl.fitting.mixed import find_mode
 from fitrl.fitting.population import Likelihood, Subjects, find_population, find_subjects
-from fitrl.fitting.subjects import cell_likelihood, subject_likelihood
+from fitrl.fitting.subjects import stacked_likelihood, subject_likelihood
 from fitrl.fitting.system import make_system
 from fitrl.hierarchy.build import normal_prior, separate_prior
 from fitrl.hierarchy.links import natural
@@ -42,7 +42,8 @@ def laplace(
     -------
     idata : DataTree
         One chain with ``<p>_mu``, ``<p>_sigma`` and ``<p>`` as in a sampled fit, without offsets; no
-        ``sample_stats``, since nothing was sampled.
+        ``sample_stats``, since nothing was sampled. With formulas, its attribute ``settled`` is 0 where the mode was
+        not found.
     timings : dict of str to float
         Seconds to compile and to sample.
 
@@ -142,14 +143,7 @@ def _complete(
 def _with_effects(plan: Plan, trials: Trials, draws: int, random_seed: Any) -> tuple[xr.DataTree, dict[str, float]]:
     """Draws of a plan with formulas."""
     started = time.perf_counter()
-    of_cells = cell_likelihood(plan, trials)
-    names = list(plan.estimated)
-    ends = np.cumsum([len(plan.designs[name].subject) for name in names])
-
-    def likelihood(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        total, gradient = of_cells(dict(zip(names, np.split(eta, ends[:-1]), strict=True)))
-        return total, np.concatenate([gradient[name] for name in names])
-
+    likelihood = stacked_likelihood(plan, trials)
     system, layout = make_system(plan, trials.n_subjects)
     _check_start(*likelihood(system.fixed @ system.mean))
     compiled = time.perf_counter()
@@ -164,10 +158,12 @@ def _with_effects(plan: Plan, trials: Trials, draws: int, random_seed: Any) -> t
     n_scales = len(found.scale)
     log_ratio = rng.multivariate_normal(np.zeros(n_scales), found.log_scale_covariance, size=draws, method="eigh")
     variables = layout.variables(found.b + away, found.scale * np.exp(log_ratio))
+    ends = np.cumsum([len(plan.designs[name].subject) for name in plan.estimated])
     cells = np.split(system.cells(found.b + away, w), ends[:-1], axis=1)
     for (name, p), eta in zip(plan.estimated.items(), cells, strict=True):
         variables[name] = ((layout.cell_dim(name),), natural(eta, p.link, p.lower, p.upper))
     posterior = _labelled(variables, {"subject": trials.subjects, **layout.coords}, draws)
+    posterior.attrs["settled"] = int(found.settled)
     timings = {"compile": compiled - started, "sample": time.perf_counter() - compiled}
     return xr.DataTree.from_dict({"posterior": posterior}), timings
 

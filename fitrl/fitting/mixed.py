@@ -64,6 +64,12 @@ class System:
         """Linear predictors, shape (..., cell), of coefficients (..., coefficient) and deviations (..., subject, d)."""
         return b @ self.fixed.T + (self.random * w[..., self.owner, :]).sum(axis=-1)
 
+    def gradient(self, of_cells: np.ndarray) -> np.ndarray:
+        """From the gradient by cell to that by coefficient and deviation, each subject on its own: (subject, n)."""
+        rows = np.concatenate([self.fixed, self.random], axis=1) * of_cells[:, None]
+        columns = [np.bincount(self.owner, weights=column, minlength=self.n_subjects) for column in rows.T]
+        return np.stack(columns, axis=1)
+
 
 @dataclass(frozen=True)
 class Mode:
@@ -98,7 +104,7 @@ class Mode:
     settled: bool
 
 
-def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
+def find_mode(likelihood: CellLikelihood, system: System, *, rounds: int = _ROUNDS, small: float = _SETTLED) -> Mode:
     """Find the most probable effects, standard deviations and subjects.
 
     Parameters
@@ -106,6 +112,10 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     likelihood : callable
         From linear predictors, shape (cell,), to log-likelihoods, shape (subject,), and their gradient, shape (cell,).
     system : System
+    rounds : int
+        When to give up.
+    small : float
+        Change in one round, in standard errors, that counts as none.
 
     Returns
     -------
@@ -122,7 +132,7 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     b, scale = system.mean.astype(float), system.start.astype(float)
     w = np.zeros((system.n_subjects, system.random.shape[1]))
     settled, near = False, False
-    for n_rounds in range(1, _ROUNDS + 1):
+    for n_rounds in range(1, rounds + 1):
         parabola = _parabola(likelihood, system, b, w, scale)
         last_b, last_w, last_scale = b, w, scale
         # Far from the modes parabolas lead astray, the more the wider the population: there its spread waits.
@@ -130,7 +140,7 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
             new = np.clip(_scales(system, _solve(system, parabola, scale)), *_reach(last_scale))
             moved = float(np.abs(np.log(new / scale)).max(initial=0.0)) * np.sqrt(2 * system.n_subjects)
             scale = new
-            if moved < _SETTLED / 10:
+            if moved < small / 10:
                 break
         solved = _solve(system, parabola, scale)
         step = (solved.b - b) / system.sd
@@ -145,7 +155,7 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
             float(np.abs(np.log(scale / last_scale)).max(initial=0.0)) * np.sqrt(2 * system.n_subjects),
             far,
         )
-        if n_rounds > _WARM_UP and change < _SETTLED:
+        if n_rounds > _WARM_UP and change < small:
             settled = True
             break
     solved = _solve(system, _parabola(likelihood, system, b, w, scale), scale)
@@ -178,13 +188,6 @@ class _Solved:
     w_on_b: np.ndarray
 
 
-def _gradient(system: System, of_cells: np.ndarray) -> np.ndarray:
-    """Gradient by coefficient and deviation, each subject on its own: (subject, coefficient + deviation)."""
-    rows = np.concatenate([system.fixed, system.random], axis=1) * of_cells[:, None]
-    columns = [np.bincount(system.owner, weights=column, minlength=system.n_subjects) for column in rows.T]
-    return np.stack(columns, axis=1)
-
-
 def _parabola(
     likelihood: CellLikelihood, system: System, b: np.ndarray, w: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -195,13 +198,13 @@ def _parabola(
     hessian = np.empty((system.n_subjects, len(unit), len(unit)))
     for j in range(len(unit)):
         shift = _DIFFERENCE * of[:, j]
-        ahead, behind = (_gradient(system, likelihood(here + sign * shift)[1]) for sign in (1, -1))
+        ahead, behind = (system.gradient(likelihood(here + sign * shift)[1]) for sign in (1, -1))
         hessian[:, j] = (behind - ahead) / (2 * _DIFFERENCE) * unit[j] * unit
     hessian = np.where(np.isfinite(hessian), hessian, 0.0)
     size, axes = np.linalg.eigh((hessian + np.swapaxes(hessian, 1, 2)) / 2)
     scaled = (axes * np.maximum(size, 0.0)[:, None, :]) @ np.swapaxes(axes, 1, 2)
     curvature = scaled / (unit[:, None] * unit)
-    gradient = _gradient(system, likelihood(here)[1])
+    gradient = system.gradient(likelihood(here)[1])
     gradient = np.where(np.isfinite(gradient), gradient, 0.0)
     at = np.concatenate([np.broadcast_to(b, (system.n_subjects, n_fixed)), w], axis=1)
     return gradient + np.einsum("ijk,ik->ij", curvature, at), curvature

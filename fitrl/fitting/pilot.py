@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from fitrl.data import Trials
+from fitrl.fitting.mixed import find_mode
 from fitrl.fitting.population import Likelihood, Subjects, find_population, find_subjects
-from fitrl.fitting.subjects import subject_likelihood
+from fitrl.fitting.subjects import stacked_likelihood, subject_likelihood
+from fitrl.fitting.system import make_system
 from fitrl.hierarchy.build import normal_prior, separate_prior
 from fitrl.hierarchy.parametrization import Information
 from fitrl.hierarchy.plan import Plan
@@ -19,6 +21,7 @@ log = logging.getLogger("fitrl")
 
 # Enough to be of use: only the work of the sampler depends on it.
 _NEWTON_STEPS, _ROUNDS, _SETTLED = 5, 12, 0.3
+_ROUNDS_WITH_EFFECTS = 40  # of one Newton step each
 _FROM_AFAR, _STEPS_FROM_AFAR = 2.0, 10  # where other modes are looked for, in population sds along each parameter
 _APART = 3.0  # conditional sds between two modes
 _SPREAD = 1.5  # of the starts of chains around a mode, in conditional sds: wider than the posterior
@@ -31,14 +34,15 @@ class Pilot:
     Attributes
     ----------
     information : dict of str to Information
-        What choices say of each subject, by parameter; empty if nothing was found.
+        What choices say of each subject, by parameter, and of its slopes by ``<p>_slope``; empty if nothing was found.
     population : dict
-        Where chains start: ``<p>_mu`` (or ``<p>_level``) and ``<p>_sigma``.
-    other : ndarray, shape (parameter, subject)
-        Each subject's second best mode, in conditional sds from the best one; 0 if there is none.
+        Where chains start: ``<p>_mu`` (or ``<p>_level``), ``<p>_effect``, ``<p>_sigma`` and ``<p>_slope_sigma``.
+    other : ndarray, shape (value, subject)
+        Each subject's second best mode, in conditional sds from the best one; 0 if there is none. The values of a
+        subject are those of `information`, one after the other.
     weight : ndarray, shape (subject,)
         Posterior probability of that second mode.
-    correlation : ndarray, shape (subject, parameter, parameter)
+    correlation : ndarray, shape (subject, value, value)
         Of each subject's values around the best mode.
     """
 
@@ -57,7 +61,12 @@ class Pilot:
         rng = np.random.default_rng(seed)
         at = np.where(rng.random(len(self.weight)) < self.weight, self.other, 0.0)
         at = at + _SPREAD * np.einsum("ijk,ki->ji", np.linalg.cholesky(self.correlation), rng.normal(size=at.shape))
-        return {f"{name}_offset": values for name, values in zip(self.information, at, strict=True)}
+        starts, row = {}, 0
+        for name, found in self.information.items():
+            n_values = found.precision[0].size
+            starts[f"{name}_offset"] = at[row : row + n_values].T.reshape(found.precision.shape)
+            row += n_values
+        return starts
 
 
 def look(plan: Plan, trials: Trials) -> Pilot:
@@ -79,21 +88,70 @@ def look(plan: Plan, trials: Trials) -> Pilot:
     -----
     Newton's method and expectation-maximisation as in the quick fit, broken off early; then Newton's method again
     from far off along each parameter, for modes that weigh more (by Laplace's approximation). The variance of a
-    subject's value given the population is taken as it is, whatever it owes to other parameters. Formulas are left
-    aside: every subject has one value here, that at the average of its cells.
+    subject's value given the population is taken as it is, whatever it owes to other parameters.
     """
-    parameters = plan.estimated
     n = trials.n_subjects
-    nothing = Pilot({}, {}, np.zeros((0, n)), np.zeros(n), np.zeros((n, 0, 0)))
-    if plan.pooling == "complete" or not parameters:
-        return nothing
+    if plan.pooling == "complete" or not plan.estimated:
+        found = None
+    else:
+        found = _around_effects(plan, trials) if plan.effects else _around_locations(plan, trials)
+    if found is None:
+        return Pilot({}, {}, np.zeros((0, n)), np.zeros(n), np.zeros((n, 0, 0)))
+    best, second, weight = _modes(found.likelihood, found.subjects, found.location, found.scale)
+    share = np.diagonal(best.shape, axis1=1, axis2=2).T  # of the prior variance that is left
+    correlation = best.shape / np.sqrt(share.T[:, :, None] * share.T[:, None, :])
+    variance = found.scale[:, None] ** 2
+    precision = np.maximum(1 / share - 1, 0.0) / variance
+    away = best.mode - found.location[:, None]
+    weighted = away * (precision + 1 / variance) + found.centre * precision
+    information = {name: Information(precision[at].T, weighted[at].T) for name, at in found.values.items()}
+    return Pilot(information, found.population, second, weight, correlation)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Subjects around a population, as `find_subjects` takes and gives them.
+
+    Attributes
+    ----------
+    likelihood : callable
+        Of values, shape (value, subject).
+    subjects : Subjects
+        Modes.
+    location, scale : ndarray, shape (value,)
+        Of the population of these values.
+    centre : ndarray, shape (value, subject)
+        Location on the link scale; that of a slope is 0.
+    values : dict of str to int or slice
+        By name of their `Information`.
+    population : dict
+        As in `Pilot`.
+    """
+
+    likelihood: Likelihood
+    subjects: Subjects
+    location: np.ndarray
+    scale: np.ndarray
+    centre: np.ndarray
+    values: dict[str, int | slice]
+    population: dict[str, Any]
+
+
+def _is_finite(*found: np.ndarray) -> bool:
+    if all(np.isfinite(values).all() for values in found):
+        return True
+    log.info("The likelihood is not finite in the middle of the priors: sampling starts uninformed.")
+    return False
+
+
+def _around_locations(plan: Plan, trials: Trials) -> _Found | None:
+    """Subjects that share a location, or nothing; their values are those of the parameters."""
+    parameters = plan.estimated
     likelihood = subject_likelihood(plan, trials)
     origin = np.array([normal_prior(p.location) for p in parameters.values()])
     wide = np.array([separate_prior(p) for p in parameters.values()])
-    at_origin = likelihood(np.repeat(origin[:, :1], trials.n_subjects, axis=1))
-    if not all(np.isfinite(found).all() for found in at_origin):
-        log.info("The likelihood is not finite in the middle of the priors: sampling starts uninformed.")
-        return nothing
+    if not _is_finite(*likelihood(np.repeat(origin[:, :1], trials.n_subjects, axis=1))):
+        return None
     population: dict[str, Any] = {}
     if plan.pooling == "none":
         location, scale = wide.T
@@ -114,19 +172,39 @@ def look(plan: Plan, trials: Trials) -> Pilot:
         )
         location, scale, subjects = found.location, found.scale, found.subjects
         for j, name in enumerate(parameters):
-            population[f"{name}_sigma"] = float(scale[j])
-            levels = len(plan.designs[name].locations)  # more than one for cell means
-            start_at = float(location[j]) if levels == 1 else np.full(levels, location[j])
-            population[f"{name}_mu" if levels == 1 else f"{name}_level"] = start_at
-    best, second, weight = _modes(likelihood, subjects, location, scale)
-    share = np.diagonal(best.shape, axis1=1, axis2=2).T  # of the prior variance that is left
-    correlation = best.shape / np.sqrt(share.T[:, :, None] * share.T[:, None, :])
-    information = {}
-    for j, name in enumerate(parameters):
-        variance = scale[j] ** 2
-        precision = np.maximum(1 / share[j] - 1, 0.0) / variance
-        information[name] = Information(precision, best.mode[j] * (precision + 1 / variance) - location[j] / variance)
-    return Pilot(information, population, second, weight, correlation)
+            population |= {f"{name}_mu": float(location[j]), f"{name}_sigma": float(scale[j])}
+    values: dict[str, int | slice] = {name: j for j, name in enumerate(parameters)}
+    centre = np.repeat(location[:, None], trials.n_subjects, axis=1)
+    return _Found(likelihood, subjects, location, scale, centre, values, population)
+
+
+def _around_effects(plan: Plan, trials: Trials) -> _Found | None:
+    """Subjects around what formulas say of them; their values are deviations, of parameters and of slopes."""
+    of_cells = stacked_likelihood(plan, trials)
+    system, layout = make_system(plan, trials.n_subjects)
+    if not _is_finite(*of_cells(system.fixed @ system.mean)):
+        return None
+    mode = find_mode(of_cells, system, rounds=_ROUNDS_WITH_EFFECTS, small=_SETTLED)
+    n_fixed, scale = len(mode.b), mode.scale[system.group]
+
+    def likelihood(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total, gradient = of_cells(system.cells(mode.b, w.T))
+        return total, system.gradient(gradient)[:, n_fixed:].T
+
+    nowhere = np.zeros(len(scale))
+    subjects = find_subjects(likelihood, mode.w.T, nowhere, scale, newton_steps=_STEPS_FROM_AFAR)
+    population = {name: values[0] for name, (_, values) in layout.variables(mode.b[None], mode.scale[None]).items()}
+    ends = np.cumsum([len(plan.designs[name].subject) for name in plan.estimated])
+    centre, values, row = np.zeros((len(scale), trials.n_subjects)), dict[str, int | slice](), 0
+    for name, cells in zip(plan.estimated, np.split(system.fixed @ mode.b, ends[:-1]), strict=True):
+        design = plan.designs[name]
+        centre[row] = np.bincount(design.subject, cells) / np.bincount(design.subject)
+        values[name], row = row, row + 1
+        if design.slopes is not None:
+            n_slopes = len(design.slopes.columns)
+            values[f"{name}_slope"], row = slice(row, row + n_slopes), row + n_slopes
+    free = {name: found for name, found in population.items() if name not in layout.means}
+    return _Found(likelihood, subjects, nowhere, scale, centre, values, free)
 
 
 def _modes(

@@ -10,6 +10,7 @@ import pytensor.tensor as pt
 
 from fitrl.data import Trials
 from fitrl.engine.trace import trace
+from fitrl.fitting.mixed import CellLikelihood
 from fitrl.fitting.population import Likelihood
 from fitrl.hierarchy.likelihood import plan_likelihood, scored_rows
 from fitrl.hierarchy.links import natural, slope
@@ -41,6 +42,30 @@ def subject_likelihood(plan: Plan, trials: Trials) -> Likelihood:
         return total, np.stack(by_subject)
 
     return subjects
+
+
+def stacked_likelihood(plan: Plan, trials: Trials) -> CellLikelihood:
+    """Compile what `cell_likelihood` does, with the cells of all parameters one after the other in one array.
+
+    Parameters
+    ----------
+    plan, trials
+        As in `subject_likelihood`.
+
+    Returns
+    -------
+    callable
+        From link-scale values, shape (cell,), to log-likelihoods, shape (subject,), and their gradient, shape (cell,).
+    """
+    of_cells = cell_likelihood(plan, trials)
+    names = list(plan.estimated)
+    ends = np.cumsum([len(plan.designs[name].subject) for name in names])
+
+    def stacked(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total, gradient = of_cells(dict(zip(names, np.split(eta, ends[:-1]), strict=True)))
+        return total, np.concatenate([gradient[name] for name in names])
+
+    return stacked
 
 
 def cell_likelihood(

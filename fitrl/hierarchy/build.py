@@ -91,14 +91,14 @@ def _linear_predictor(plan: Plan, name: str, parameter: Parameter, design: Desig
     """Values of the cells on the link scale."""
     if plan.pooling == "none":
         location, scale = separate_prior(parameter)
-        return subject_values(name, location, scale, len(design.subject))
+        return subject_values(name, location, scale)
     if design.formula is not None:
         return _with_effects(plan, name, parameter, design)
     location = _prior(f"{name}_mu", parameter.location)
     if plan.pooling == "complete":
         return pt.repeat(location[None], len(design.subject))
     scale = _prior(f"{name}_sigma", parameter.scale)
-    return subject_values(name, location, scale, len(design.subject))
+    return subject_values(name, location, scale)
 
 
 def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
@@ -111,10 +111,9 @@ def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design) -
     matrix = pm.Data(f"{name}_matrix", design.matrix)
     if plan.pooling == "complete":
         return matrix @ coefficients
-    between = design.between()
-    mean_row = pm.Data(f"{name}_between", between)
+    mean_row = pm.Data(f"{name}_between", design.between())
     scale = _prior(f"{name}_sigma", parameter.scale)
-    values = subject_values(name, mean_row @ coefficients, scale, len(between))
+    values = subject_values(name, mean_row @ coefficients, scale)
     if design.by_subject:
         return values
     owner = pm.Data(f"{name}_owner", design.subject)
@@ -139,16 +138,16 @@ def _coefficients(name: str, parameter: Parameter, design: Design, priors: Effec
 
 
 def _slopes(plan: Plan, name: str, design: Design, owner: Any) -> Any:
-    """Add what subjects differ in an effect by, non-centred."""
+    """Add what subjects differ in an effect by."""
     slopes = design.slopes
     assert slopes is not None
     model = pm.modelcontext(None)
     model.add_coord(f"{name}_slope", slopes.terms)
     model.add_coord(f"{name}_slope_column", [column.name for column in slopes.columns])
     sigma = _prior(f"{name}_slope_sigma", plan.effects[name].slopes, dims=f"{name}_slope")
-    offset = pm.Normal(f"{name}_slope_offset", dims=("subject", f"{name}_slope_column"))
-    matrix = pm.Data(f"{name}_slope_matrix", slopes.matrix)
-    return (matrix * (sigma[list(slopes.of_term)] * slopes.spread) * offset[owner]).sum(axis=1)
+    values = subject_values(f"{name}_slope", 0.0, sigma[list(slopes.of_term)], ("subject", f"{name}_slope_column"))
+    matrix = pm.Data(f"{name}_slope_matrix", slopes.matrix * slopes.spread)
+    return (matrix * values[owner]).sum(axis=1)
 
 
 def separate_prior(parameter: Parameter) -> tuple[float, float]:

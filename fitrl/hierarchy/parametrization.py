@@ -17,9 +17,9 @@ class Information:
 
     Attributes
     ----------
-    precision : ndarray, shape (subject,)
+    precision : ndarray, shape (subject,) or (subject, column)
         One over the variance of that likelihood; 0 where choices say nothing.
-    weighted : ndarray, shape (subject,)
+    weighted : ndarray, of the same shape
         Its mean times its precision.
     """
 
@@ -27,21 +27,21 @@ class Information:
     weighted: np.ndarray
 
 
-def subject_values(name: str, location: Any, scale: Any, n_subjects: int) -> Any:
+def subject_values(name: str, location: Any, scale: Any, dims: tuple[str, ...] = ("subject",)) -> Any:
     """Add the subjects of a population ``Normal(location, scale)`` to the model on the stack.
 
     Parameters
     ----------
     name : str
-        The parameter.
-    location, scale : tensor or float, scalar or shape (subject,)
-        Of the population, on the link scale.
-    n_subjects : int
-        Length of the dim ``subject``.
+        The parameter, or ``<parameter>_slope``.
+    location, scale : tensor or float
+        Of the population, on the link scale; as many as there are values, or such that they broadcast.
+    dims : tuple of str
+        Of the values.
 
     Returns
     -------
-    tensor, shape (subject,)
+    tensor
         Values on the link scale, non-centred until `inform` says what choices tell.
 
     Notes
@@ -58,11 +58,12 @@ def subject_values(name: str, location: Any, scale: Any, n_subjects: int) -> Any
     Papaspiliopoulos, Roberts & Sköld 2007, Statistical Science, 10.1214/088342307000000014 (partial
     non-centring). Differs from the source: the weight is not fixed, it follows `scale`.
     """
-    precision = pm.Data(f"{name}_precision", np.zeros(n_subjects), dims="subject")
-    weighted = pm.Data(f"{name}_weighted", np.zeros(n_subjects), dims="subject")
+    shape = tuple(len(pm.modelcontext(None).coords[dim]) for dim in dims)
+    precision = pm.Data(f"{name}_precision", np.zeros(shape), dims=dims)
+    weighted = pm.Data(f"{name}_weighted", np.zeros(shape), dims=dims)
     informed = 1 + precision * scale**2
     sd = scale / pt.sqrt(informed)
-    offset = pm.Normal(f"{name}_offset", sd * (precision * location - weighted), pt.sqrt(informed), dims="subject")
+    offset = pm.Normal(f"{name}_offset", sd * (precision * location - weighted), pt.sqrt(informed), dims=dims)
     return (location + weighted * scale**2) / informed + sd * offset
 
 
@@ -74,7 +75,7 @@ def inform(model: pm.Model, information: Mapping[str, Information]) -> None:
     model : pymc.Model
         What `fitrl.build` made.
     information : mapping of str to Information
-        By parameter.
+        By the `name` of `subject_values`.
     """
     for name, found in information.items():
         pm.set_data({f"{name}_precision": found.precision, f"{name}_weighted": found.weighted}, model=model)
