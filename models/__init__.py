@@ -24,6 +24,7 @@ CATALOGUE = {
     "two_step_split": ("two_step", "TwoStepSplit"),
     "two_step_daw": ("two_step", "TwoStepDaw"),
     "two_step_kool": ("two_step", "TwoStepKoolModel"),
+    "two_step_kool_split": ("two_step", "TwoStepKoolSplit"),
     "two_step_hbayesdm": ("two_step", "TwoStepHBayesDM"),
     "dynamic_alpha": ("volatility", "DynamicAlpha"),
     "pearce_hall": ("volatility", "PearceHall"),

@@ -203,42 +203,10 @@ class TwoStepHBayesDM(Hybrid):
         t.record(q_mb=q_mb, rpe_1=rpe_1, rpe_2=rpe_2)
 
 
-class TwoStepKoolModel(Model):
-    """The hybrid for the task of Kool et al. 2016: two start states, certain transitions, no second choice.
-
-    Use where the same two goal states are reached from two start states: model-based control carries what was earned
-    over to the other start state at once, model-free control does not.
-
-    Equations, in order: ``Q = w_mb * Q2[state that a leads to] + (1 - w_mb) * Q_mf[a]``;
-    ``P(a) = softmax(beta * (Q + pi_stim * 1[a was chosen in the previous trial] + rho_resp * 1[a stands at the key
-    pressed in the previous trial]))[a]`` over the two options of the start state; ``rpe_1 = Q2[s] - Q_mf[a]`` and
-    ``rpe_2 = r - Q2[s]``, both before any update; ``Q_mf[a] += alpha * (rpe_1 + lam * rpe_2)``;
-    ``Q2[s] += alpha * rpe_2``. All values start at q0.
-
-    ``rho_resp`` exists only if the data say what stood on the left (column ``left``). The previous trial's option is
-    not on offer in the other start state, so ``pi_stim`` acts where the start state repeats.
-
-    Derived: ``beta_mb`` and ``beta_mf``, the slopes of the two systems.
-
-    Identifiability: 125 to 200 trials; w_mb is uncertain where beta is small.
-
-    Differs from the source: none in the equations; priors are the toolkit's. The option 1 of each start state leads to
-    the first goal state unless the data say otherwise.
-    """
+class KoolHybrid(Model):
+    """What the models of Kool's task share: the state, model-based values, and the memory of the previous trial."""
 
     task = TwoStepKool
-    reference = (
-        "Kool, Cushman & Gershman 2016, PLoS Comput Biol, 10.1371/journal.pcbi.1005090; "
-        "Kool, Gershman & Cushman 2017, Psychol Sci, 10.1177/0956797617708288"
-    )
-    beta = positive("inverse temperature", unit="1/outcome", usual=(1.0, 10.0))
-    alpha = unit("learning rate", usual=(0.2, 0.8))
-    lam = unit("eligibility trace", usual=(0.2, 0.95))
-    w_mb = unit("model-based weight", usual=(0.2, 0.8))
-    pi_stim = real("perseveration of the option, inside beta", unit="outcome", usual=(-0.1, 0.3))
-    rho_resp = real("perseveration of the key, inside beta", unit="outcome", usual=(-0.1, 0.2))
-    beta_mb = derived("model-based slope", lambda p: p.beta * p.w_mb, ("beta", "w_mb"))
-    beta_mf = derived("model-free slope", lambda p: p.beta * (1 - p.w_mb), ("beta", "w_mb"))
     q0 = option(None, "initial value in scaled outcomes; by default the midpoint of their range")
     q_mf = latent("model-free values of the first options before the trial", "outcome")
     q2 = latent("values of the goal states before the trial", "outcome")
@@ -261,20 +229,25 @@ class TwoStepKoolModel(Model):
         keys = {"last_key": filled(2, 0.0)} if task.has_sides else {}
         return State(q_mf=filled(4, q0), q2=filled(2, q0), last=filled(4, 0.0), **keys)
 
-    def trial(self, s, p, t):
-        """Choose, reach a goal state, see the outcome, learn."""
-        q_mb = table([s.q2[state] for state in t.task.leads_to])
-        values = p.w_mb * q_mb + (1 - p.w_mb) * s.q_mf + p.pi_stim * s.last
+    def model_based(self, s, t):
+        """Look one step ahead: the value of the goal state that each option leads to."""
+        return table([s.q2[state] for state in t.task.leads_to])
+
+    def habits(self, s, p, t):
+        """Add what speaks for the previous option and the previous key."""
+        again = p.pi_stim * s.last
         if t.task.has_sides:
             left = t.cue("left")
-            repeats = [where(left == a, s.last_key[0], s.last_key[1]) for a in range(4)]
-            values = values + p.rho_resp * table(repeats)
-        a = t.choose("choice1", softmax(p.beta * values))
+            again = again + p.rho_resp * table([where(left == a, s.last_key[0], s.last_key[1]) for a in range(4)])
+        return again
+
+    def learn(self, s, p, t, a):
+        """Reach a goal state, see the outcome, and move values by errors that are both taken before any update."""
         state = t.observe("state2")
         rpe_1, rpe_2 = s.q2[state] - s.q_mf[a], t.observe("outcome") - s.q2[state]
         s.q_mf[a] += p.alpha * (rpe_1 + p.lam * rpe_2)
         s.q2[state] += p.alpha * rpe_2
-        t.record(q_mb=q_mb, rpe_1=rpe_1, rpe_2=rpe_2)
+        t.record(rpe_1=rpe_1, rpe_2=rpe_2)
 
     def between(self, s, p, t):
         """Remember option and key, also of a trial that taught nothing; a missed response keeps those before."""
@@ -282,3 +255,87 @@ class TwoStepKoolModel(Model):
         s.last = where(answered, onehot(a, 4), s.last)
         if t.task.has_sides:
             s.last_key = where(answered, onehot(where(a == t.cue("left"), 0, 1), 2), s.last_key)
+
+
+class TwoStepKoolModel(KoolHybrid):
+    """The hybrid for the task of Kool et al. 2016: two start states, certain transitions, no second choice.
+
+    Use where the same two goal states are reached from two start states: model-based control carries what was earned
+    over to the other start state at once, model-free control does not.
+
+    Equations, in order: ``Q = w_mb * Q2[state that a leads to] + (1 - w_mb) * Q_mf[a]``;
+    ``P(a) = softmax(beta * (Q + pi_stim * 1[a was chosen in the previous trial] + rho_resp * 1[a stands at the key
+    pressed in the previous trial]))[a]`` over the two options of the start state; ``rpe_1 = Q2[s] - Q_mf[a]`` and
+    ``rpe_2 = r - Q2[s]``, both before any update; ``Q_mf[a] += alpha * (rpe_1 + lam * rpe_2)``;
+    ``Q2[s] += alpha * rpe_2``. All values start at q0.
+
+    ``rho_resp`` exists only if the data say what stood on the left (column ``left``). The previous trial's option is
+    not on offer in the other start state, so ``pi_stim`` acts where the start state repeats.
+
+    Derived: ``beta_mb`` and ``beta_mf``, the slopes of the two systems.
+
+    Identifiability: 125 to 200 trials; w_mb is uncertain where beta is small.
+
+    Differs from the source: none in the equations; priors are the toolkit's. The option 1 of each start state leads to
+    the first goal state unless the data say otherwise.
+    """
+
+    reference = (
+        "Kool, Cushman & Gershman 2016, PLoS Comput Biol, 10.1371/journal.pcbi.1005090; "
+        "Kool, Gershman & Cushman 2017, Psychol Sci, 10.1177/0956797617708288"
+    )
+    beta = positive("inverse temperature", unit="1/outcome", usual=(1.0, 10.0))
+    alpha = unit("learning rate", usual=(0.2, 0.8))
+    lam = unit("eligibility trace", usual=(0.2, 0.95))
+    w_mb = unit("model-based weight", usual=(0.2, 0.8))
+    pi_stim = real("perseveration of the option, inside beta", unit="outcome", usual=(-0.1, 0.3))
+    rho_resp = real("perseveration of the key, inside beta", unit="outcome", usual=(-0.1, 0.2))
+    beta_mb = derived("model-based slope", lambda p: p.beta * p.w_mb, ("beta", "w_mb"))
+    beta_mf = derived("model-free slope", lambda p: p.beta * (1 - p.w_mb), ("beta", "w_mb"))
+
+    def trial(self, s, p, t):
+        """Choose, reach a goal state, see the outcome, learn."""
+        q_mb = self.model_based(s, t)
+        values = p.w_mb * q_mb + (1 - p.w_mb) * s.q_mf + self.habits(s, p, t)
+        a = t.choose("choice1", softmax(p.beta * values))
+        self.learn(s, p, t, a)
+        t.record(q_mb=q_mb)
+
+
+class TwoStepKoolSplit(KoolHybrid):
+    """Model-based and model-free control in Kool's task with a slope of its own for each.
+
+    Use to ask whether a drug or a group changes one system or the other: a weight and an inverse temperature mix that
+    up. Relates to `two_step_kool` as `two_step_split` does to `two_step_daw`.
+
+    Equations as in `two_step_kool`, but for the choice: ``P(a) = softmax(beta_mb * Q2[state that a leads to] +
+    beta_mf * Q_mf[a] + pi_stim * 1[a was chosen in the previous trial] + rho_resp * 1[a stands at the key pressed in
+    the previous trial])[a]`` over the two options of the start state. Repetition is in logits here.
+
+    Derived: ``w_mb = beta_mb / (beta_mb + beta_mf)``, which means nothing where the sum is near 0.
+
+    Identifiability: the two systems are told apart by trials after a change of the start state; lam is uncertain where
+    beta_mf is small.
+
+    Differs from the source: slopes in place of a weight and an inverse temperature, and they may be negative, since a
+    constraint would turn 0 into a bias.
+    """
+
+    reference = (
+        "Kool, Cushman & Gershman 2016, PLoS Comput Biol, 10.1371/journal.pcbi.1005090; "
+        "Otto et al. 2013, Psychol Sci, 10.1177/0956797612463080 (slopes)"
+    )
+    beta_mb = real("model-based slope", location=(0.0, 3.0), scale=2.0, unit="1/outcome", usual=(0.0, 6.0))
+    beta_mf = real("model-free slope", location=(0.0, 3.0), scale=2.0, unit="1/outcome", usual=(0.0, 6.0))
+    alpha = unit("learning rate", usual=(0.2, 0.8))
+    lam = unit("eligibility trace", usual=(0.2, 0.95))
+    pi_stim = real("stickiness of the option", usual=(-0.5, 1.0))
+    rho_resp = real("stickiness of the key", usual=(-0.5, 1.0))
+    w_mb = derived("model-based weight", lambda p: p.beta_mb / (p.beta_mb + p.beta_mf), ("beta_mb", "beta_mf"))
+
+    def trial(self, s, p, t):
+        """Choose, reach a goal state, see the outcome, learn."""
+        q_mb = self.model_based(s, t)
+        a = t.choose("choice1", softmax(p.beta_mb * q_mb + p.beta_mf * s.q_mf + self.habits(s, p, t)))
+        self.learn(s, p, t, a)
+        t.record(q_mb=q_mb)

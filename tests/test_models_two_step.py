@@ -145,7 +145,14 @@ def kool():
     return find("two_step_kool"), parameters, trials, KOOL, first, None
 
 
-CASES = {f.__name__: f for f in (split, split_two_rates_counted, daw, daw_back_in_a_state, hbayesdm, kool)}
+def kool_split():
+    # As in kool: slopes are 2 * .4 and 2 * (1 - .4); repetition, inside beta there, is twice as large here.
+    _, _, trials, task, first, _ = kool()
+    parameters = {"beta_mb": 0.8, "beta_mf": 1.2, "alpha": 0.5, "lam": 0.6, "pi_stim": 0.2, "rho_resp": 0.6}
+    return find("two_step_kool_split"), parameters, trials, task, first, None
+
+
+CASES = {f.__name__: f for f in (split, split_two_rates_counted, daw, daw_back_in_a_state, hbayesdm, kool, kool_split)}
 
 
 def rows_of(trials, task):
@@ -227,6 +234,7 @@ EVERY = {
     "daw": (find("two_step_daw"), DAW),
     "hbayesdm": (find("two_step_hbayesdm"), DAW),
     "kool": (find("two_step_kool"), KOOL),
+    "kool_split": (find("two_step_kool_split"), KOOL),
     "kool_without_sides": (find("two_step_kool"), TwoStepKool(4, ("1", "2", "3", "4"), leads_to=(1, 0, 0, 1))),
 }
 
@@ -476,8 +484,7 @@ def known_fit(name, scale=1.0, n_draws=30, **options):
 def test_predictions_of_both_choices():
     _, fit = known_fit("two_step_split")
     found = predict(fit, draws=40)
-    assert found.free is None
-    assert "TwoStep" in found.why_not
+    assert found.free is not None
     table = fitrl.latents(fit)
     for name in ("choice1", "choice2"):
         assert found.one_step[name].shape == (40, len(fit.trials.frame))
@@ -487,7 +494,10 @@ def test_predictions_of_both_choices():
         assert np.corrcoef(agreed, table[f"p_{name}_mean"])[0, 1] > 0.8
     kool = known_fit("two_step_kool")[1]
     offers = kool.trials.frame[["offer_1", "offer_2"]].to_numpy()
-    drawn = predict(kool, draws=5).one_step["choice1"]
+    predicted = predict(kool, draws=5)
+    assert predicted.free is None
+    assert "TwoStepKool" in predicted.why_not
+    drawn = predicted.one_step["choice1"]
     assert ((drawn == offers[:, 0]) | (drawn == offers[:, 1])).all()
 
 
