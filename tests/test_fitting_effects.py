@@ -15,7 +15,7 @@ import fitrl.models
 from fitrl.cli.app import app
 from fitrl.data import read_trials
 from fitrl.errors import DataError, FitError
-from fitrl.fitting.effects import cells, contrast, effects
+from fitrl.fitting.effects import _between_sd, cells, contrast, effects
 from fitrl.fitting.laplace import laplace
 from fitrl.fitting.mixed import System, find_mode
 from fitrl.fitting.pilot import look
@@ -232,6 +232,40 @@ def test_nuts_finds_an_effect_within_subjects():
     assert {c.where for c in found.verdict.checks if c.scope == "group"} >= {"alpha_effect[drug[verum - placebo]]"}
     assert np.isfinite(effects(found)["r_hat"]).all()
     assert found.subjects.query("parameter == 'alpha'").shape[0] == 32
+
+
+def test_groups_that_differ_in_spread():
+    """Patients differ four times as much from each other as controls do."""
+    rng = np.random.default_rng(6)
+    n = 60
+    group = np.where(np.arange(n) % 2, 0.5, -0.5)
+    eta = -1.5 + 0.5 * np.exp(1.4 * group) * rng.normal(size=n)  # sds of 0.25 and 1.0
+    choices, outcomes = played(expit(eta), np.exp(1.5 + 0.2 * rng.normal(size=n)), 150, rng)
+    frame = pd.DataFrame(
+        {
+            "subject": np.repeat(np.arange(n), 150),
+            "choice": choices.T.ravel(),
+            "outcome": outcomes.T.ravel(),
+            "group": np.repeat(np.where(group > 0, "patient", "control"), 150),
+        }
+    )
+    fit = fitrl.fit(
+        "q_learning", frame, formulas={"alpha": "group + sd(group)"}, random_seed=1, progressbar=False, chains=2
+    )
+    table = effects(fit).set_index("effect")
+    row = table.loc["sd(group[patient - control])"]
+    assert row["prob_direction"] > 0.95
+    assert 0.3 < row["post_mean"] < 2.0
+    assert row["post_mean"] == pytest.approx(float(fit.idata["posterior"]["alpha_sigma_effect"].mean()))
+    assert np.isnan(row["median_change_mean"])
+    # The population mean of the group that differs more is further from its median.
+    of_group = cells(fit).pivot(index="group", columns="quantity", values="post_mean")
+    away = (of_group["pop_mean"] - of_group["pop_median"]).abs()
+    assert away["patient"] > away["control"]
+    posterior = fit.idata["posterior"]
+    for side, level in ((-0.5, "control"), (0.5, "patient")):
+        sd = posterior["alpha_sigma"] * np.exp(side * posterior["alpha_sigma_effect"][..., 0])
+        np.testing.assert_allclose(_between_sd(fit, "alpha", {"group": level}), sd, rtol=1e-12)
 
 
 def test_subjects_who_differ_widely_in_an_effect():

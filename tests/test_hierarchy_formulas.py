@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,8 @@ from scipy.special import expit, log_expit
 
 import fitrl.models
 from fitrl.data import read_trials
-from fitrl.errors import DataError, ModelError
-from fitrl.fitting.fit import build, design
+from fitrl.errors import DataError, FitError, ModelError
+from fitrl.fitting.fit import build, design, fit
 from fitrl.hierarchy.build import build_model
 from fitrl.hierarchy.covariates import contrasts, read_covariate, with_subjects
 from fitrl.hierarchy.design import make_design
@@ -420,6 +421,47 @@ def test_likelihood_equals_that_of_parameters_assigned_by_hand(engine):
     eta += 0.6 * point["alpha_offset"][who] + 0.5 * point["alpha_slope_offset"][who, 0] * drug
     log_beta = np.where(frame["volatile"] == "yes", 1.4, 0.5) + 0.3 * point["beta_offset"][who]
     assert found == pytest.approx(by_hand(frame, expit(eta), np.exp(log_beta)), rel=1e-9)
+
+
+def test_spread_by_group_equals_the_same_by_hand():
+    frame = table(4, n_trials=8)
+    trials = read_trials(frame, "q_learning")
+    model = build("q_learning", trials, formulas={"alpha": "group + sd(group)"}, fixed={"beta": 3.0})
+    rng = np.random.default_rng(3)
+    point = {
+        "alpha_mu": -0.3,
+        "alpha_effect": np.array([0.8]),
+        "alpha_sigma_log__": np.log(0.6),
+        "alpha_sigma_effect": np.array([0.7]),
+        "alpha_offset": rng.normal(size=4),
+    }
+    found = float(model.compile_logp(vars=model.observed_RVs)({k: np.asarray(v) for k, v in point.items()}))
+    who = frame["subject"].str[1:].astype(int).to_numpy()
+    group = np.where(frame["group"] == "patient", 0.5, -0.5)
+    eta = -0.3 + 0.8 * group + 0.6 * np.exp(0.7 * group) * point["alpha_offset"][who]
+    assert found == pytest.approx(by_hand(frame, expit(eta), np.full(len(frame), 3.0)), rel=1e-9)
+    prior = float(model.compile_logp(vars=[model["alpha_sigma_effect"]])({k: np.asarray(v) for k, v in point.items()}))
+    assert prior == pytest.approx(-0.5 * np.log(2 * np.pi * 0.25) - 0.5 * (0.7 / 0.5) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "message"),
+    [
+        ("sd(drug)", {}, "varies within subjects"),
+        ("group + sd(group)", {"pooling": "complete"}, "no spread"),
+        ("group + sd(group, age)", {}, "sd(covariate)"),
+        ("group + sd(group) + sd(twin)", {}, "cannot be told apart"),
+    ],
+)
+def test_spreads_that_cannot_be(formula, options, message):
+    frame = table(4, n_trials=8).assign(twin=lambda f: f["group"])
+    with pytest.raises(ModelError, match=re.escape(message)):
+        build("q_learning", frame, formulas={"alpha": formula}, **options)
+
+
+def test_quick_fits_refuse_spreads(trials):
+    with pytest.raises(FitError, match="without quick"):
+        fit("q_learning", trials, formulas={"alpha": "group + sd(group)"}, quick=True)
 
 
 def test_complete_pooling_keeps_effects():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 ROPE = 0.1  # half-width in between-subject standard deviations
 QUANTITIES = ("", "median_change", "mean_change", "d")  # of the effect itself (no prefix), and what follows from it
-_COLUMNS = ("post_mean", "post_sd", "hdi95_lower", "hdi95_upper")
-_DIAGNOSTICS = ("mcse_mean", "ess_bulk", "ess_tail", "r_hat")
+COLUMNS = ("post_mean", "post_sd", "hdi95_lower", "hdi95_upper")
+DIAGNOSTICS = ("mcse_mean", "ess_bulk", "ess_tail", "r_hat")
 
 Weighted = Sequence[tuple[float, Mapping[str, Any]]]  # populations, each with its weight in a contrast
 
@@ -49,6 +49,9 @@ def effects(fit: Fit) -> pd.DataFrame:
         the diagnostics of the coefficient. Effects of numbers are for a change by one standard deviation, around the
         mean. Last ``slope_sd``: for effects that differ between subjects, the standard deviation of that difference.
 
+        Rows of ``sd(...)`` are about how much subjects differ: the change in the log of their standard deviation, so
+        that ``exp`` of it is a ratio. They have no change on the natural scale.
+
         Natural values are in the user's outcome unit, at the average of all other covariates. Without a population of
         subjects (complete pooling) what needs one is blank.
 
@@ -70,20 +73,38 @@ def effects(fit: Fit) -> pd.DataFrame:
     _check(fit)
     rows = []
     for name in fit.plan.effects:
-        design = fit.plan.designs[name]
-        for column in design.effects:
-            row = {"parameter": name, "effect": column.name, **_row(fit, name, design.probes(column))}
-            rows.append(row | _slope(fit, name, column.term))
-    for name in fit.plan.effects:  # cell means have no effects: their differences are
-        design = fit.plan.designs[name]
-        if len(design.locations) > 1:
-            levels = design.populations()
-            first = {n: v for n, v in levels[0].items() if n in dict(design.columns[0].parts)}
-            for column in design.columns[1 : len(design.locations)]:
-                other = {n: design.covariates[n].levels[k] for n, k in column.parts}
-                label = f"{column.name} - {design.locations[0]}"
-                rows.append({"parameter": name, "effect": label, **_row(fit, name, [(1.0, other), (-1.0, first)])})
-    return pd.DataFrame(rows)
+        for label, weighted, term in differences(fit.plan.designs[name]):
+            rows.append(
+                {"parameter": name, "effect": label, **compared(fit, name, weighted), **_slope(fit, name, term)}
+            )
+        rows += _spread_rows(fit, name)
+    changes = [f"{quantity}_{k}".replace("post_", "") for quantity in (*QUANTITIES[1:], "slope_sd") for k in COLUMNS]
+    own = ["parameter", "effect", *COLUMNS, "prob_direction", "rope_share"]
+    return pd.DataFrame(rows, columns=[*own, *changes[: -len(COLUMNS)], *DIAGNOSTICS, *changes[-len(COLUMNS) :]])
+
+
+def differences(design: Design) -> Iterator[tuple[str, Weighted, str]]:
+    """Name what a formula is about: its effects; of cell means, their differences from the first.
+
+    Parameters
+    ----------
+    design : Design
+
+    Yields
+    ------
+    label : str
+        Such as ``"drug[verum - placebo]"``.
+    weighted : list of (float, dict)
+        Populations whose weighted sum it is, on the link scale.
+    term : str
+        Of an effect; empty for a difference of cell means.
+    """
+    for column in design.effects:
+        yield column.name, design.probes(column), column.term
+    if len(design.locations) > 1:
+        at = [{n: design.covariates[n].levels[k] for n, k in c.parts} for c in design.columns[: len(design.locations)]]
+        for label, other in zip(design.locations[1:], at[1:], strict=True):
+            yield f"{label} - {design.locations[0]}", [(1.0, other), (-1.0, at[0])], ""
 
 
 def cells(fit: Fit) -> pd.DataFrame:
@@ -113,9 +134,9 @@ def cells(fit: Fit) -> pd.DataFrame:
             found = _population(fit, name, at)
             for quantity in ("pop_median", "pop_mean"):
                 if quantity in found:
-                    rows.append({"parameter": name, **at, "quantity": quantity, **_summary(found[quantity])})
+                    rows.append({"parameter": name, **at, "quantity": quantity, **summarised(found[quantity])})
     table = pd.DataFrame(rows)
-    last = ["quantity", *_COLUMNS]
+    last = ["quantity", *COLUMNS]
     return table[[c for c in table if c not in last] + last]
 
 
@@ -163,7 +184,7 @@ def contrast(fit: Fit, what: str, parameter: str | None = None) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for name in [*having, *known]:
         if parameter in (None, name):
-            row = _row(fit, name, weighted) if name in having else _derived_row(fit, name, weighted)
+            row = compared(fit, name, weighted) if name in having else _derived_row(fit, name, weighted)
             rows.append({"parameter": name, "effect": label, **row})
     return pd.DataFrame(rows)
 
@@ -221,6 +242,8 @@ def _between_sd(fit: Fit, name: str, at: Mapping[str, Any]) -> np.ndarray | None
     if f"{name}_sigma" not in posterior:
         return None
     variance = posterior[f"{name}_sigma"].transpose(*SAMPLE_DIMS).to_numpy() ** 2
+    if design.spread is not None:
+        variance = variance * np.exp(2 * (_spread_effects(fit, name) @ design.spread_row(at)))
     if design.slopes is not None and not design.by_subject:
         own = design.slope_row(at) * design.slopes.spread
         sigma = (
@@ -243,8 +266,27 @@ def _population(fit: Fit, name: str, at: Mapping[str, Any]) -> dict[str, np.ndar
     return found
 
 
-def _row(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
-    """Everything about one contrast of one parameter."""
+def link_draws(fit: Fit, name: str, weighted: Weighted) -> np.ndarray:
+    """Draws of one contrast of one parameter on the link scale, shape (chain, draw); see `compared`."""
+    design: Design = fit.plan.designs[name]
+    p = fit.plan.parameters[name]
+    row = sum(weight * design.row(at) for weight, at in weighted)
+    own_unit = unit_factor(p, fit.trials.outcome_scale) if p.link == "identity" else 1.0
+    return own_unit * (_coefficients(fit, name) @ row)
+
+
+def compared(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
+    """Tabulate everything about one contrast of one parameter, as `effects` does.
+
+    Parameters
+    ----------
+    fit : Fit
+        With a formula of this parameter.
+    name : str
+        The parameter.
+    weighted : list of (float, dict)
+        Values of covariates, each with its weight in the contrast.
+    """
     p = fit.plan.parameters[name]
     populations = [(weight, _population(fit, name, at)) for weight, at in weighted]
 
@@ -253,7 +295,7 @@ def _row(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
 
     effect = total("link")
     own_unit = unit_factor(p, fit.trials.outcome_scale) if p.link == "identity" else 1.0
-    row = _summary(own_unit * effect) | {"prob_direction": _direction(effect)}
+    row = summarised(own_unit * effect) | {"prob_direction": _direction(effect)}
     changes: dict[str, np.ndarray | None] = {"median_change": total("pop_median"), "mean_change": None, "d": None}
     row["rope_share"] = np.nan
     if "sd" in populations[0][1]:
@@ -261,8 +303,8 @@ def _row(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
         row["rope_share"] = float((np.abs(effect) < ROPE * sd).mean())
         changes |= {"mean_change": total("pop_mean"), "d": effect / sd}
     for quantity, draws in changes.items():
-        row |= {f"{quantity}_{k}".replace("post_", ""): v for k, v in _summary(draws).items()}
-    return row | _diagnostics(fit, own_unit * effect)
+        row |= {f"{quantity}_{k}".replace("post_", ""): v for k, v in summarised(draws).items()}
+    return row | diagnosed(fit, own_unit * effect)
 
 
 def _derived_row(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
@@ -270,10 +312,10 @@ def _derived_row(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
     total: Any = 0.0
     for weight, at in weighted:
         total = total + weight * derived_at(fit, name, at)
-    row = _summary(None) | {"prob_direction": _direction(total), "rope_share": np.nan}
+    row = summarised(None) | {"prob_direction": _direction(total), "rope_share": np.nan}
     for quantity, draws in {"median_change": total, "mean_change": None, "d": None}.items():
-        row |= {f"{quantity}_{k}".replace("post_", ""): v for k, v in _summary(draws).items()}
-    return row | _diagnostics(fit, total)
+        row |= {f"{quantity}_{k}".replace("post_", ""): v for k, v in summarised(draws).items()}
+    return row | diagnosed(fit, total)
 
 
 def derived_at(fit: Fit, name: str, at: Mapping[str, Any]) -> np.ndarray:
@@ -295,12 +337,25 @@ def derived_at(fit: Fit, name: str, at: Mapping[str, Any]) -> np.ndarray:
         return np.asarray(getattr(fit.plan.model.bind(values, fit.trials.task), name)).reshape(shape)
 
 
+def _spread_effects(fit: Fit, name: str) -> np.ndarray:
+    """Draws of what moves the log of the standard deviation between subjects, shape (chain, draw, column)."""
+    return fit.idata["posterior"][f"{name}_sigma_effect"].transpose(*SAMPLE_DIMS, ...).to_numpy()
+
+
+def _spread_rows(fit: Fit, name: str) -> Iterator[dict[str, Any]]:
+    spread = fit.plan.designs[name].spread
+    for k, column in enumerate(spread.columns if spread else ()):
+        draws = _spread_effects(fit, name)[..., k]
+        row = {"parameter": name, "effect": f"sd({column.name})", **summarised(draws)}
+        yield row | {"prob_direction": _direction(draws)} | diagnosed(fit, draws)
+
+
 def _slope(fit: Fit, name: str, term: str) -> dict[str, float]:
     slopes = fit.plan.designs[name].slopes
     if slopes is None or term not in slopes.terms or f"{name}_slope_sigma" not in fit.idata["posterior"]:
-        return {f"slope_sd_{k}".replace("post_", ""): np.nan for k in _COLUMNS}
+        return {f"slope_sd_{k}".replace("post_", ""): np.nan for k in COLUMNS}
     draws = fit.idata["posterior"][f"{name}_slope_sigma"].transpose(*SAMPLE_DIMS, ...).to_numpy()
-    found = _summary(draws[..., slopes.terms.index(term)])
+    found = summarised(draws[..., slopes.terms.index(term)])
     return {f"slope_sd_{k}".replace("post_", ""): v for k, v in found.items()}
 
 
@@ -308,10 +363,10 @@ def _dataset(draws: np.ndarray) -> xr.Dataset:
     return xr.Dataset({"x": (SAMPLE_DIMS, draws)})
 
 
-def _summary(draws: np.ndarray | None) -> dict[str, float]:
-    """Mean, sd and interval; NaN of what does not exist."""
+def summarised(draws: np.ndarray | None) -> dict[str, float]:
+    """Mean, sd and 95 % highest-density interval of draws, shape (chain, draw); NaN of what does not exist."""
     if draws is None:
-        return dict.fromkeys(_COLUMNS, np.nan)
+        return dict.fromkeys(COLUMNS, np.nan)
     low, high = highest_density(_dataset(draws))
     return {
         "post_mean": float(draws.mean()),
@@ -321,11 +376,12 @@ def _summary(draws: np.ndarray | None) -> dict[str, float]:
     }
 
 
-def _diagnostics(fit: Fit, draws: np.ndarray) -> dict[str, float]:
+def diagnosed(fit: Fit, draws: np.ndarray) -> dict[str, float]:
+    """Chain diagnostics of draws, shape (chain, draw); NaN for a quick fit, which has no chains."""
     if fit.spec.quick:
-        return dict.fromkeys(_DIAGNOSTICS, np.nan)
+        return dict.fromkeys(DIAGNOSTICS, np.nan)
     found = diagnostics(_dataset(draws))
-    return {name: float(found[name]["x"]) for name in _DIAGNOSTICS}
+    return {name: float(found[name]["x"]) for name in DIAGNOSTICS}
 
 
 def _direction(draws: np.ndarray) -> float:

@@ -143,6 +143,12 @@ def _complete(
 def _with_effects(plan: Plan, trials: Trials, draws: int, random_seed: Any) -> tuple[xr.DataTree, dict[str, float]]:
     """Draws of a plan with formulas."""
     started = time.perf_counter()
+    moved = [name for name, design in plan.designs.items() if design.spread is not None]
+    if moved:
+        raise FitError(
+            f"{', '.join(moved)}: the quick fit takes subjects to differ equally in all groups. Sample (without "
+            "quick), or leave sd() out of the formula."
+        )
     likelihood = stacked_likelihood(plan, trials)
     system, layout = make_system(plan, trials.n_subjects)
     _check_start(*likelihood(system.fixed @ system.mean))

@@ -46,8 +46,9 @@ def build_model(plan: Plan, trials: Trials, engine: str = "fast") -> pm.Model:
         Free variables ``<p>_mu``, ``<p>_sigma``, ``<p>_offset``; deterministic ``<p>`` per subject on the natural
         scale; one observed variable per emission along the dim ``obs`` (scored rows only). What the likelihood needs
         of the trial table is ``pm.Data``. With a formula there are also ``<p>_effect``, ``<p>_level`` (locations of
-        cell means, of which ``<p>_mu`` is then the mean), ``<p>_slope_sigma`` and ``<p>_slope_offset``, and ``<p>``
-        runs along ``<p>_cell`` where a subject has several values.
+        cell means, of which ``<p>_mu`` is then the mean), ``<p>_slope_sigma``, ``<p>_slope_offset`` and
+        ``<p>_sigma_effect`` (on the log of ``<p>_sigma``), and ``<p>`` runs along ``<p>_cell`` where a subject has
+        several values.
     """
     program = trace(plan.model, trials.task)
     coords: dict[str, Any] = {"subject": trials.subjects}
@@ -112,13 +113,24 @@ def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design) -
     if plan.pooling == "complete":
         return matrix @ coefficients
     mean_row = pm.Data(f"{name}_between", design.between())
-    scale = _prior(f"{name}_sigma", parameter.scale)
-    values = subject_values(name, mean_row @ coefficients, scale)
+    values = subject_values(name, mean_row @ coefficients, _scale(plan, name, parameter, design))
     if design.by_subject:
         return values
     owner = pm.Data(f"{name}_owner", design.subject)
     eta = values[owner] + (matrix - mean_row[owner]) @ coefficients
     return eta if design.slopes is None else eta + _slopes(plan, name, design, owner)
+
+
+def _scale(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
+    """Make the standard deviation between subjects: one for all, or one that covariates move."""
+    sigma = _prior(f"{name}_sigma", parameter.scale)
+    if design.spread is None:
+        return sigma
+    columns = design.spread.columns
+    pm.modelcontext(None).add_coord(f"{name}_sigma_term", [column.name for column in columns])
+    sd = plan.effects[name].spread.args[1] * np.array([column.spread for column in columns])
+    effect = pm.Normal(f"{name}_sigma_effect", 0.0, sd, dims=f"{name}_sigma_term")
+    return sigma * pt.exp(pm.Data(f"{name}_sigma_matrix", design.spread.matrix) @ effect)
 
 
 def _coefficients(name: str, parameter: Parameter, design: Design, priors: EffectPriors) -> Any:

@@ -46,6 +46,11 @@ def describe_design(plan: Plan, trials: Trials) -> str:
         lines += [f"  {c.name} ~ normal(0, {priors.sd(c.term) * c.spread:.3g})" for c in design.effects]
         if design.slopes is not None and plan.pooling == "partial":
             lines.append(f"  sd between subjects of the effect of {listing(design.slopes.terms)} ~ {priors.slopes}")
+        if design.spread is not None:
+            sd = priors.spread.args[1]
+            lines += [
+                f"  log sd between subjects, {c.name} ~ normal(0, {sd * c.spread:.3g})" for c in design.spread.columns
+            ]
     return "\n".join(lines)
 
 

@@ -70,6 +70,20 @@ class Slopes:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What moves the log of the standard deviation between subjects.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+    matrix : ndarray, shape (subject, column)
+    """
+
+    columns: tuple[Column, ...]
+    matrix: np.ndarray
+
+
+@dataclass(frozen=True)
 class Design:
     """The linear predictor of one parameter: ``matrix @ coefficients + deviation of the subject``.
 
@@ -93,6 +107,8 @@ class Design:
         None for the intercept alone.
     covariates : dict of str to Covariate
         Those of the formula.
+    spread : Spread or None
+        What moves how much subjects differ; None where nothing does.
     """
 
     columns: tuple[Column, ...]
@@ -104,6 +120,7 @@ class Design:
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     formula: Formula | None = None
     covariates: dict[str, Covariate] = field(default_factory=dict)
+    spread: Spread | None = None
 
     @property
     def locations(self) -> tuple[str, ...]:
@@ -150,6 +167,10 @@ class Design:
     def slope_row(self, at: Mapping[str, Any]) -> np.ndarray:
         """Row of the slopes where covariates have given values, shape (slope column,); see `row`."""
         return _row(self.slopes.columns, self.covariates, at) if self.slopes else np.zeros(0)
+
+    def spread_row(self, at: Mapping[str, Any]) -> np.ndarray:
+        """Row of the spread where covariates have given values, shape (spread column,); see `row`."""
+        return _row(self.spread.columns, self.covariates, at) if self.spread else np.zeros(0)
 
     def probes(self, column: Column) -> list[tuple[float, dict[str, Any]]]:
         """Return populations whose weighted sum is the effect of a column.
@@ -228,9 +249,9 @@ def make_design(parameter: str, formula: str | Formula, trials: Trials) -> Desig
     labels = {name: _labels(trials, c, coded[name]) for name, c in covariates.items() if c.varies != "subject"}
     matrix = _matrix(columns, covariates, coded)
     slopes = _slopes(found, covariates, coded, parameter)
-    design = Design(columns, matrix, subject, index, by_row, slopes, labels, found, covariates)
-    _check_rank(design, parameter)
-    return design
+    spread = _spread(found, covariates, trials, parameter)
+    _check_rank(columns, matrix, found, parameter)
+    return Design(columns, matrix, subject, index, by_row, slopes, labels, found, covariates, spread)
 
 
 def _labels(trials: Trials, covariate: Covariate, codes: np.ndarray) -> np.ndarray:
@@ -329,16 +350,31 @@ def _slopes(
     return Slopes(names, tuple(columns), tuple(of_term), _matrix(tuple(columns), covariates, codes))
 
 
-def _check_rank(design: Design, parameter: str) -> None:
+def _spread(formula: Formula, covariates: Mapping[str, Covariate], trials: Trials, parameter: str) -> Spread | None:
+    if not formula.spread:
+        return None
+    for name in formula.spread:
+        if covariates[name].varies != "subject":
+            raise ModelError(
+                f"{parameter} ~ {formula.text}: sd({name}) is about how much subjects differ, but {name} varies within "
+                f"subjects. Subjects who differ in its effect are ({name} | subject)."
+            )
+    columns = tuple(column for name in formula.spread for column in _effect_columns((name,), covariates))
+    first = np.unique(trials.frame["subject_idx"].to_numpy(), return_index=True)[1]
+    matrix = _matrix(columns, covariates, {name: covariates[name].codes[first] for name in formula.spread})
+    _check_rank((_INTERCEPT, *columns), np.column_stack([np.ones(len(matrix)), matrix]), formula, parameter)
+    return Spread(columns, matrix)
+
+
+def _check_rank(columns: tuple[Column, ...], matrix: np.ndarray, formula: Formula, parameter: str) -> None:
     """Refuse coefficients that no data could tell apart."""
-    matrix = np.unique(design.matrix, axis=0)
+    matrix = np.unique(matrix, axis=0)
     rank = np.linalg.matrix_rank(matrix)
     if rank == matrix.shape[1]:
         return
     free = [j for j in range(matrix.shape[1]) if np.linalg.matrix_rank(np.delete(matrix, j, axis=1)) == rank]
-    names = [design.columns[j].name for j in free]
-    text = design.formula.text if design.formula else ""
+    names = [columns[j].name for j in free]
     raise ModelError(
-        f"{parameter} ~ {text}: {listing(names)} cannot be told apart, since each follows from the others in these "
-        "data (two covariates that go together, or a combination that never occurs). Leave one of them out."
+        f"{parameter} ~ {formula.text}: {listing(names)} cannot be told apart, since each follows from the others in "
+        "these data (two covariates that go together, or a combination that never occurs). Leave one of them out."
     )

@@ -36,6 +36,8 @@ class Formula:
         Terms whose effect differs between subjects.
     references : dict of str to str or None
         Covariates that were wrapped in ``C()``: factors whatever their values, with the level that comes first.
+    spread : tuple of str
+        Covariates that were wrapped in ``sd()``: they move how much subjects differ.
     """
 
     text: str
@@ -43,11 +45,12 @@ class Formula:
     terms: tuple[tuple[str, ...], ...]
     slopes: tuple[tuple[str, ...], ...]
     references: dict[str, str | None]
+    spread: tuple[str, ...] = ()
 
     @property
     def covariates(self) -> tuple[str, ...]:
         """Every covariate, in order of appearance."""
-        return tuple(dict.fromkeys(name for term in (*self.terms, *self.slopes) for name in term))
+        return tuple(dict.fromkeys(name for term in (*self.terms, *self.slopes, self.spread) for name in term))
 
 
 def read_formulas(texts: Iterable[str]) -> dict[str, str]:
@@ -103,8 +106,8 @@ def parse_formula(parameter: str, text: str) -> Formula:
     Raises
     ------
     ModelError
-        If it cannot be read, or asks for what there is not: functions other than ``C()``, groups of rows other than
-        subjects, an interaction without its main effects.
+        If it cannot be read, or asks for what there is not: functions other than ``C()`` and ``sd()``, groups of rows
+        other than subjects, an interaction without its main effects.
 
     Notes
     -----
@@ -127,12 +130,23 @@ def parse_formula(parameter: str, text: str) -> Formula:
         reason = str(error).splitlines()[0] if str(error) else "it is not complete"
         raise ModelError(f'{place} cannot be read ({reason}). Write it like "{parameter} ~ group + age".') from None
     references: dict[str, str | None] = {}
-    common = [_covariates(term, place, references) for term in parsed.common_terms if isinstance(term, Term)]
+    named = [(term, _spread(term)) for term in parsed.common_terms if isinstance(term, Term)]
+    spread = tuple(name for _, name in named if name is not None)
+    common = [_covariates(term, place, references) for term, name in named if name is None]
     intercept = any(isinstance(term, Intercept) for term in parsed.common_terms)
     slopes = _slopes(parsed, place, references)
-    formula = Formula(right, intercept, tuple(common), slopes, references)
+    formula = Formula(right, intercept, tuple(common), slopes, references, spread)
     _check(formula, place)
     return formula
+
+
+def _spread(term: Term) -> str | None:
+    """Name of the covariate in ``sd(covariate)``; None for any other term."""
+    if len(term.components) != 1 or not isinstance(term.components[0], Call):
+        return None
+    call = term.components[0].call
+    names = [getattr(argument, "name", None) for argument in call.args]
+    return names[0] if call.callee == "sd" and len(names) == 1 and not call.kwargs else None
 
 
 def _covariates(term: Term, place: str, references: dict[str, str | None]) -> tuple[str, ...]:
@@ -146,7 +160,8 @@ def _covariate(component: Any, place: str, references: dict[str, str | None]) ->
         reference = [v for v in (getattr(a, "value", None) for a in call.args[1:]) if isinstance(v, str)]
         if call.callee != "C" or not names or names[0] is None or call.kwargs or len(call.args) != 1 + len(reference):
             raise ModelError(
-                f"{place} has {component.name}, which is not known. Only C(factor) and C(factor, 'first level') are; "
+                f"{place} has {component.name}, which is not known. Only C(factor), C(factor, 'first level') and, as "
+                "a term of its own, sd(covariate) are; "
                 "anything else is a column to be computed in the table. Covariates are z-scored as they are."
             )
         references[names[0]] = reference[0] if reference else None
@@ -174,7 +189,8 @@ def _slopes(parsed: Model, place: str, references: dict[str, str | None]) -> tup
 def _check(formula: Formula, place: str) -> None:
     """Refuse what the parser swallows, and what would not mean what it seems to."""
     text = formula.text
-    written = {name.strip("`") for name in _NAME.findall(text) if name[0] not in "'\""} - {"C", SUBJECT}
+    written = {name.strip("`") for name in _NAME.findall(text) if name[0] not in "'\""}
+    written -= {"C", SUBJECT, *(["sd"] if formula.spread else [])}
     lost = sorted(written - set(formula.covariates))
     if lost and "-" not in text:
         raise ModelError(f"{place} cannot be read: {', '.join(lost)} is lost. Put + between terms.")

@@ -136,6 +136,7 @@ def make_plan(
     designs = dict.fromkeys(parameters, intercept_only(trials))
     designs |= {name: make_design(name, text, trials) for name, text in formulas.items()}
     with_effects = {name: d for name, d in designs.items() if d.formula is not None}
+    _check_spread(with_effects, pooling)
     effects = {n: effect_priors(parameters[n], priors, _terms(d)) for n, d in with_effects.items()}
     for name in parameters.keys() - with_effects.keys():
         effect_priors(parameters[name], priors, ())  # a slip in a file is found whether or not it is used
@@ -144,6 +145,14 @@ def make_plan(
 
 def _terms(design: Design) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column.term for column in design.effects))
+
+
+def _check_spread(designs: Mapping[str, Design], pooling: str) -> None:
+    for name, design in designs.items():
+        if design.spread is not None and pooling != "partial":
+            raise ModelError(
+                f'{name}: with pooling "{pooling}" subjects have no spread that sd() could be about. Use partial.'
+            )
 
 
 def _check_formulas(

@@ -18,6 +18,8 @@ _KEYS = ("location", "scale", "link", "lower", "upper", "effects")
 # Of the difference between two groups, or per sd of a number, on the link scale; 0.3 on the log is 35 %.
 _EFFECT_SD = {"logit": 0.5, "probit_approx": 0.3, "log": 0.3, "identity": 0.5}
 _SLOPE_SD = 0.3
+# Of the log of the ratio of two standard deviations, whatever the link: between .37 and 2.7 in 95 % of cases.
+_LOG_RATIO_SD = 0.5
 
 # Transforms of hBayesDM by program, for each of our parameters: upper bound of Phi_approx, or another link.
 # All have location ~ normal(0, 1) and scale ~ halfnormal(0.2); values start at 0; outcomes are not scaled.
@@ -65,7 +67,7 @@ def resolve_priors(model: Model, task: Any, priors: str | Mapping[str, Mapping[s
     parameters = model.fitted(task)
     if priors == "hbayesdm":
         return _hbayesdm(model, parameters)
-    for name, changes in _tables(priors).items():
+    for name, changes in prior_tables(priors).items():
         if name not in parameters:
             raise ModelError(unknown("parameter", name, parameters))
         parameters[name] = _changed(parameters[name], changes)
@@ -82,12 +84,15 @@ class EffectPriors:
         Of the difference between two levels of a factor, or of one standard deviation of a number; normal around 0.
     slopes : Prior
         Of the standard deviation between subjects of such a difference.
+    spread : Prior
+        Of the log of the ratio of two standard deviations between subjects (``sd(group)``); normal around 0.
     terms : dict of str to Prior
         Of terms that have their own, such as ``"drug"`` or ``"drug:session"``.
     """
 
     default: Prior
     slopes: Prior
+    spread: Prior
     terms: dict[str, Prior] = field(default_factory=dict)
 
     def sd(self, term: str) -> float:
@@ -96,7 +101,8 @@ class EffectPriors:
 
     def to_dict(self) -> dict[str, str]:
         """Write the priors as a table of texts, which `effect_priors` reads."""
-        return {"default": str(self.default), "slopes": str(self.slopes)} | {n: str(p) for n, p in self.terms.items()}
+        shared = {"default": str(self.default), "slopes": str(self.slopes), "sd": str(self.spread)}
+        return shared | {n: str(p) for n, p in self.terms.items()}
 
 
 def effect_priors(
@@ -111,7 +117,7 @@ def effect_priors(
         has no scale of its own, half of that of the prior of the between-subject sd.
     priors : str or mapping
         As in `resolve_priors`. The table of the parameter may hold ``effects``, a prior for all effects or a table with
-        ``default``, ``slopes`` and names of terms. In a TOML file::
+        ``default``, ``slopes``, ``sd`` and names of terms. In a TOML file::
 
             [alpha.effects]
             default = "normal(0, 0.3)"
@@ -136,11 +142,12 @@ def effect_priors(
     standard = {
         "default": f"normal(0, {own * _EFFECT_SD[parameter.link]:g})",
         "slopes": f"halfnormal({own * _SLOPE_SD:g})",
+        "sd": f"normal(0, {_LOG_RATIO_SD:g})",
     }
-    given = _tables(priors).get(parameter.name, {})
+    given = prior_tables(priors).get(parameter.name, {})
     given = given.get("effects", {}) if isinstance(given, Mapping) else {}
     table = standard | ({"default": given} if isinstance(given, str) else dict(given))
-    known = ["default", "slopes", *terms]
+    known = [*standard, *terms]
     found = {}
     for name, text in table.items():
         if name not in known:
@@ -155,11 +162,11 @@ def effect_priors(
                 f"priors of the effects on {parameter.name}: {name} = {prior}; expected normal(0, sd), "
                 "centred at no effect."
             )
-    return EffectPriors(found.pop("default"), found.pop("slopes"), found)
+    return EffectPriors(found.pop("default"), found.pop("slopes"), found.pop("sd"), found)
 
 
-def _tables(priors: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """Tables by parameter: of a file, or as given; none of a preset."""
+def prior_tables(priors: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read priors as tables by parameter: of a file, or as given; none of a preset."""
     if not isinstance(priors, str):
         return priors
     return {} if priors in ("default", "hbayesdm") else _read(priors)
