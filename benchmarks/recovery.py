@@ -27,7 +27,7 @@ def reversal(data, model):
 
 
 def turi(data, model):
-    """Training without a drug: three pairs of symbols."""
+    """Training in the baseline condition: three pairs of symbols."""
     raw = pd.read_csv(data / "turi2017_pst.csv").query("condition == 'N'")
     good, bad = (raw["pair"].map(dict(enumerate(letters, start=1))) for letters in ("ACE", "BDF"))
     choice = good.where(raw["choice"] == 1, bad).where(raw["choice"].notna())
