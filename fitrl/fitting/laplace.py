@@ -67,6 +67,8 @@ def laplace(
     """
     if not plan.estimated:
         raise FitError("every parameter is fixed, so there is nothing to fit.")
+    if plan.correlated:
+        raise FitError("the quick fit takes parameters to be independent. Sample (without quick), or leave it out.")
     started = time.perf_counter()
     if plan.effects:
         return _with_effects(plan, trials, draws, random_seed)

@@ -79,6 +79,8 @@ class FitSpec:
         Right-hand side by parameter, for those that have one.
     effect_priors : dict of str to dict
         Of these, the priors of their effects, as texts.
+    correlated : bool
+        Whether the parameters of a subject may be correlated.
     """
 
     model: str
@@ -97,6 +99,7 @@ class FitSpec:
     timings: dict[str, float]
     formulas: dict[str, str] = field(default_factory=dict)
     effect_priors: dict[str, dict[str, str]] = field(default_factory=dict)
+    correlated: bool = False
 
     def to_json(self) -> str:
         """Write the declaration as one JSON text.

@@ -11,6 +11,7 @@ import pytensor.tensor as pt
 
 from fitrl.data import Trials
 from fitrl.engine.trace import trace
+from fitrl.hierarchy.correlation import Correlated, Independent, Subjects
 from fitrl.hierarchy.design import Design
 from fitrl.hierarchy.likelihood import add_observed, obs_dim, scored_rows
 from fitrl.hierarchy.links import CUBIC, LINEAR
@@ -48,14 +49,16 @@ def build_model(plan: Plan, trials: Trials, engine: str = "fast") -> pm.Model:
         of the trial table is ``pm.Data``. With a formula there are also ``<p>_effect``, ``<p>_level`` (locations of
         cell means, of which ``<p>_mu`` is then the mean), ``<p>_slope_sigma``, ``<p>_slope_offset`` and
         ``<p>_sigma_effect`` (on the log of ``<p>_sigma``), and ``<p>`` runs along ``<p>_cell`` where a subject has
-        several values.
+        several values. What comes with correlated parameters: `fitrl.hierarchy.correlation.Correlated`.
     """
     program = trace(plan.model, trials.task)
     coords: dict[str, Any] = {"subject": trials.subjects}
     coords |= {obs_dim(program, name): rows for name, rows in scored_rows(program, trials).items()}
     with pm.Model(coords=coords) as model:
+        subjects = Correlated(list(plan.estimated)) if plan.correlated else Independent()
         values = {
-            name: _parameter(plan, name, parameter, trials.n_subjects) for name, parameter in plan.parameters.items()
+            name: _parameter(plan, name, parameter, trials.n_subjects, subjects)
+            for name, parameter in plan.parameters.items()
         }
         add_observed(plan, program, trials, values, engine)
     return model
@@ -75,7 +78,7 @@ def _prior(name: str, prior: Prior, **kwargs: Any) -> Any:
     return _FAMILIES[prior.family](name, prior.args, **kwargs)
 
 
-def _parameter(plan: Plan, name: str, parameter: Parameter, n_subjects: int) -> Any:
+def _parameter(plan: Plan, name: str, parameter: Parameter, n_subjects: int, subjects: Subjects) -> Any:
     """Make natural-scale values of one parameter, one per cell of its design."""
     if name in plan.fixed:
         return pt.full((n_subjects,), plan.fixed[name])
@@ -84,25 +87,25 @@ def _parameter(plan: Plan, name: str, parameter: Parameter, n_subjects: int) -> 
     if not design.by_subject:
         dim = f"{name}_cell"
         pm.modelcontext(None).add_coord(dim, np.arange(len(design.subject)))
-    eta = _linear_predictor(plan, name, parameter, design)
+    eta = _linear_predictor(plan, name, parameter, design, subjects)
     return pm.Deterministic(name, natural_tensor(eta, parameter), dims=dim)
 
 
-def _linear_predictor(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
+def _linear_predictor(plan: Plan, name: str, parameter: Parameter, design: Design, subjects: Subjects) -> Any:
     """Values of the cells on the link scale."""
     if plan.pooling == "none":
         location, scale = separate_prior(parameter)
         return subject_values(name, location, scale)
     if design.formula is not None:
-        return _with_effects(plan, name, parameter, design)
+        return _with_effects(plan, name, parameter, design, subjects)
     location = _prior(f"{name}_mu", parameter.location)
     if plan.pooling == "complete":
         return pt.repeat(location[None], len(design.subject))
     scale = _prior(f"{name}_sigma", parameter.scale)
-    return subject_values(name, location, scale)
+    return subjects.values(name, location, scale)
 
 
-def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
+def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design, subjects: Subjects) -> Any:
     """Values of the cells where a formula moves them.
 
     The value of a subject is that at the average of its cells, to which cells add what they differ in. Matrices and
@@ -113,7 +116,7 @@ def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design) -
     if plan.pooling == "complete":
         return matrix @ coefficients
     mean_row = pm.Data(f"{name}_between", design.between())
-    values = subject_values(name, mean_row @ coefficients, _scale(plan, name, parameter, design))
+    values = subjects.values(name, mean_row @ coefficients, _scale(plan, name, parameter, design))
     if design.by_subject:
         return values
     owner = pm.Data(f"{name}_owner", design.subject)

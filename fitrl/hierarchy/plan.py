@@ -39,6 +39,8 @@ class Plan:
         Linear predictor of each parameter.
     effects : dict of str to EffectPriors
         Priors of the effects, for parameters with a formula.
+    correlated : bool
+        Whether the parameters of a subject may be correlated.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Plan:
     fixed: dict[str, float]
     designs: dict[str, Design]
     effects: dict[str, EffectPriors] = field(default_factory=dict)
+    correlated: bool = False
 
     @property
     def estimated(self) -> dict[str, Parameter]:
@@ -92,6 +95,7 @@ def make_plan(
     pooling: str = "partial",
     fixed: Mapping[str, float] | None = None,
     formulas: Mapping[str, str] | None = None,
+    correlated: bool = False,
 ) -> Plan:
     """Decide what is estimated and how.
 
@@ -110,6 +114,8 @@ def make_plan(
     formulas : mapping of str to str, optional
         Right-hand side by parameter, such as ``{"alpha": "group + age"}``; covariates are columns of the trial table
         (see `fitrl.hierarchy.covariates.with_subjects` for others).
+    correlated : bool
+        Whether the parameters of a subject may be correlated.
 
     Raises
     ------
@@ -140,7 +146,13 @@ def make_plan(
     effects = {n: effect_priors(parameters[n], priors, _terms(d)) for n, d in with_effects.items()}
     for name in parameters.keys() - with_effects.keys():
         effect_priors(parameters[name], priors, ())  # a slip in a file is found whether or not it is used
-    return Plan(model, parameters, pooling, values, designs, effects)
+    plan = Plan(model, parameters, pooling, values, designs, effects, correlated)
+    if correlated and (pooling != "partial" or len(plan.estimated) < 2):
+        raise ModelError(
+            "correlated: there is nothing to correlate without a population of subjects (partial pooling) and two "
+            "parameters that are not fixed."
+        )
+    return plan
 
 
 def _terms(design: Design) -> tuple[str, ...]:
