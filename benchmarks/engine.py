@@ -102,13 +102,13 @@ def working_memory(n_subjects: int, n_trials: int = 300) -> Problem:
     return Problem(model, task, columns, _values(model, task, n_subjects))
 
 
-def with_pytensor(problem: Problem, engine: str) -> Callable:
+def with_pytensor(problem: Problem, engine: str, n_cores: int = 1) -> Callable:
     """Compile one of the engines of fitrl; returns all scores and gradients when called."""
     n, rows = problem.n_subjects, problem.rows
     sequence = np.repeat(np.arange(n), problem.n_trials)
     index = {name: Located(None, np.arange(n)) for name in problem.values}
     every = {name: np.arange(len(sequence)) for name in problem.program.log_probability}
-    likelihood = make_likelihood(problem.program, rows, sequence, index, every, engine)
+    likelihood = make_likelihood(problem.program, rows, sequence, index, every, engine, n_cores)
     inputs = {name: pt.dvector(name) for name in problem.program.parameters}
     arrays = {name: pytensor.shared(array) for name, array in likelihood.arrays.items()}
     scores = list(likelihood.scores(inputs, arrays, {}).values())
@@ -184,6 +184,8 @@ def measure(name: str, skip_scan: bool) -> None:
     title, make = PROBLEMS[name]
     problem = make()
     functions = {"fitrl": with_pytensor(problem, "fast")}
+    if name.endswith("2") and os.cpu_count() > 1:
+        functions[f"fitrl, {os.cpu_count()} threads"] = with_pytensor(problem, "fast", os.cpu_count())
     if name.startswith("a"):
         functions["by hand (numba)"] = by_hand(problem)
     if find_spec("jax") is not None:

@@ -87,8 +87,9 @@ def located(program, rows: Rows, shapes) -> dict[str, Located]:
 class Compiled:
     """Value and gradient of a model on rows, weighted; `on` swaps the rows without compiling again."""
 
-    def __init__(self, model, task, rows: Rows, shapes=None, engine="fast", mode=None):
+    def __init__(self, model, task, rows: Rows, shapes=None, engine="fast", mode=None, n_cores=1):
         self.program, self.shapes, self.engine = trace(model, task), shapes or {}, engine
+        self.n_cores = n_cores
         likelihood = self.likelihood(rows)
         values = {name: pt.dvector(name) for name in self.program.parameters}
         self.arrays = {name: pt.as_tensor(a).type(name) for name, a in likelihood.arrays.items()}
@@ -106,7 +107,7 @@ class Compiled:
         """The likelihood of a data set."""
         where = located(self.program, rows, self.shapes if shapes is None else shapes)
         return make_likelihood(
-            self.program, rows.columns, rows.sequence, where, scored(self.program, rows), self.engine
+            self.program, rows.columns, rows.sequence, where, scored(self.program, rows), self.engine, self.n_cores
         )
 
     def on(self, rows: Rows, shapes=None) -> Compiled:
@@ -142,7 +143,7 @@ def kernel_nodes(function) -> list[str]:
 class Interpreted:
     """The emitted source run by Python, without numba: slow, but there is nothing to compile."""
 
-    def __init__(self, model, task, rows: Rows, shapes=None):
+    def __init__(self, model, task, rows: Rows, shapes=None, n_cores=1):
         self.program, self.rows = trace(model, task), rows
         self.likelihood = FastLikelihood(
             self.program,
@@ -150,6 +151,7 @@ class Interpreted:
             rows.sequence,
             located(self.program, rows, shapes or {}),
             scored(self.program, rows),
+            n_cores,
         )
         names = ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "fabs")
         self.scope: dict[str, Any] = {name: getattr(np, name) for name in names}
@@ -161,22 +163,28 @@ class Interpreted:
             "nan": np.nan,
             "select": lambda c, x, y: x if c else y,
             "row": lambda array, step: array[step] if array.ndim == 2 else array,
+            "in_threads": lambda function, n, given: [function(worker, *given) for worker in range(n)],
+            "added_up": lambda rows: rows.sum(axis=0),
         }
         exec(compile(self.likelihood.kernel.text, "<kernel>", "exec"), self.scope)
 
     def __call__(self, values, weights=None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Log probabilities of scored rows by emission, and gradients by parameter."""
+        with np.errstate(all="ignore"):  # both branches of a selection are computed
+            results = self.scope["gradient"](*self.inputs(values, weights))
+        results = results if isinstance(results, tuple) else (results,)
+        n = len(self.program.log_probability)
+        scores = dict(zip(self.program.log_probability, results[:n], strict=True))
+        return scores, dict(zip(self.program.parameters, results[n:], strict=True))
+
+    def inputs(self, values, weights=None) -> list[np.ndarray]:
+        """Arguments of the emitted ``gradient``."""
         arrays, program = self.likelihood.arrays, self.program
         inputs = [x for k in program.parameters for x in (np.asarray(values[k], float), arrays[f"index_{k}"])]
         inputs += [arrays[f"trial_{k}"] for k in program.columns]
         inputs += [arrays[f"place_{k}"] for k in program.log_probability]
         weights = weights or {k: np.ones(len(at)) for k, at in scored(program, self.rows).items()}
-        with np.errstate(all="ignore"):  # both branches of a selection are computed
-            results = self.scope["gradient"](*inputs, arrays["sizes"], arrays["blocks"], *weights.values())
-        results = results if isinstance(results, tuple) else (results,)
-        n = len(program.log_probability)
-        scores = dict(zip(program.log_probability, results[:n], strict=True))
-        return scores, dict(zip(program.parameters, results[n:], strict=True))
+        return [*inputs, arrays["sizes"], arrays["blocks"], *weights.values()]
 
 
 def filtered(model, task, values, rows: Rows, shapes=None) -> dict[str, np.ndarray]:

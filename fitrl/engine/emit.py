@@ -199,7 +199,7 @@ def _constant(variable: Constant) -> str:
     return f"({value!r})" if value < 0 else repr(value)
 
 
-def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset()) -> str:
+def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset(), threaded: bool = False) -> str:
     """Write the kernel of a model.
 
     Parameters
@@ -210,6 +210,8 @@ def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset())
         Its scalar graphs.
     by_row : frozenset of str
         Parameters that may change from row to row.
+    threaded : bool
+        Whether several workers may share the blocks, each in a thread of its own.
 
     Raises
     ------
@@ -217,14 +219,16 @@ def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset())
         If the graphs hold an operation that has no fast code.
     """
     names = Names(program, len(passes.tape), by_row)
-    parts = [_forward_row(names, passes), _reverse_row(names, passes), _log_likelihood(names), _gradient(names)]
+    parts = [_forward_row(names, passes), _reverse_row(names, passes), _log_likelihood(names)]
+    parts += [_gradient_of_blocks(names), _gradient_in_threads(names)] if threaded else [_gradient(names)]
     return "\n\n\n".join(parts) + "\n"
 
 
 # Names that the kernel uses itself; one of the model's that is the same gets an underscore.
 _RESERVED = re.compile(
     r"[bcikst]|t\d+|(tape|p|d)_.*|first|last|width|longest|sizes|blocks|np|inf|nan|select|fabs|exp|expm1|log|log1p|tanh|sqrt"
-    r"|float|range|max|min|row|exp_unit|log1p_unit|(forward|reverse)_row|log_likelihood|gradient"
+    r"|float|range|max|min|row|exp_unit|log1p_unit|(forward|reverse)_row|log_likelihood|gradient|gradient_of_blocks"
+    r"|worker|in_threads|added_up"
 )
 
 
@@ -246,7 +250,8 @@ class Names:
         # Cells of tables: name -> (field, text of its position in the table, in columns of row s and lane i).
         self.reads = {n: (f, _place(program.tables[f].reads[k])) for n, (f, k) in read_names(program).items()}
         self.writes = {n: (f, _place(program.tables[f].writes[k][0])) for n, (f, k) in write_names(program).items()}
-        self.adjoints = [f"d_{name}" for name in (*self.cells, *self.writes, *self.emissions)]
+        self.cotangents = [f"d_{name}" for name in self.emissions]
+        self.adjoints = [*[f"d_{name}" for name in (*self.cells, *self.writes)], *self.cotangents]
 
     def given(self, passes: Passes) -> dict[Variable, str]:
         """Name the inputs of the graph."""
@@ -338,8 +343,15 @@ def _prepare(names: Names) -> list[str]:
     lines += [f"{n}_history = np.empty((longest, width))" for n in (*names.reads, *names.tape)]
     lines += [f"{n}_row = np.empty(width)" for n in (*names.writes, *[f"p_{e}" for e in names.emissions])]
     lines += [f"{f}_table = np.zeros(({table.n_cells}, width))" for f, table in names.tables.items()]
-    lines += [f"p_{e} = np.zeros(sizes[{k + 1}])" for k, e in enumerate(names.emissions)]
     return lines
+
+
+def _scores(names: Names) -> list[str]:
+    return [f"p_{e}" for e in names.emissions]
+
+
+def _results(names: Names) -> list[str]:
+    return [f"{score} = np.zeros(sizes[{k + 1}])" for k, score in enumerate(_scores(names))]
 
 
 def _forward_block(names: Names) -> list[str]:
@@ -374,21 +386,45 @@ def _forward_block(names: Names) -> list[str]:
 
 
 def _log_likelihood(names: Names) -> str:
-    results = ", ".join(f"p_{e}" for e in names.emissions)
-    lines = [*_prepare(names), "for b in range(blocks.shape[0] - 1):", *_indent(_forward_block(names), 1)]
-    lines += [f"return {results}"]
+    lines = [*_results(names), *_prepare(names), "for b in range(blocks.shape[0] - 1):"]
+    lines += [*_indent(_forward_block(names), 1), f"return {', '.join(_scores(names))}"]
     return "\n".join([f"def log_likelihood({', '.join(names.inputs)}):", *_indent(lines, 1)])
 
 
 def _gradient(names: Names) -> str:
-    cotangents = [f"d_{e}" for e in names.emissions]
+    lines = _results(names)
+    lines += [f"d_{n} = np.zeros({n}.shape[0])" for n in names.parameters]
+    lines += _both_passes(names, "range(blocks.shape[0] - 1)")
+    lines += [f"return {', '.join([*_scores(names), *[f'd_{n}' for n in names.parameters]])}"]
+    return "\n".join([f"def gradient({', '.join([*names.inputs, *names.cotangents])}):", *_indent(lines, 1)])
+
+
+def _shared(names: Names) -> str:
+    """List what every worker is given: the arguments of ``gradient``, and where its results go."""
+    return ", ".join([*names.inputs, *names.cotangents, *_scores(names), *[f"d_{n}" for n in names.parameters]])
+
+
+def _gradient_of_blocks(names: Names) -> str:
+    """Both passes of the blocks of one worker, which has buffers and a row of the gradients to itself."""
+    lines = _both_passes(names, "range(worker, blocks.shape[0] - 1, sizes[-1])", "worker, ")
+    return "\n".join([f"def gradient_of_blocks(worker, {_shared(names)}):", *_indent(lines, 1)])
+
+
+def _gradient_in_threads(names: Names) -> str:
+    lines = _results(names)
+    lines += [f"d_{n} = np.zeros((sizes[-1], {n}.shape[0]))" for n in names.parameters]
+    lines += [f"in_threads(gradient_of_blocks, sizes[-1], ({_shared(names)}))"]
+    lines += [f"return {', '.join([*_scores(names), *[f'added_up(d_{n})' for n in names.parameters]])}"]
+    return "\n".join([f"def gradient({', '.join([*names.inputs, *names.cotangents])}):", *_indent(lines, 1)])
+
+
+def _both_passes(names: Names, blocks: str, worker: str = "") -> list[str]:
     lines = _prepare(names)
     adjoints = [f"d_{n}" for n in (*names.cells, *names.reads, *names.writes)]
-    lines += [f"{n}_row = np.empty(width)" for n in (*adjoints, *cotangents)]
+    lines += [f"{n}_row = np.empty(width)" for n in (*adjoints, *names.cotangents)]
     lines += [f"d_{f}_table = np.empty(({table.n_cells}, width))" for f, table in names.tables.items()]
     lines += [f"d_{n}_row = np.empty(width)" for n in names.parameters]
-    lines += [f"d_{n} = np.zeros({n}.shape[0])" for n in names.parameters]
-    lines += ["for b in range(blocks.shape[0] - 1):", *_indent(_forward_block(names), 1)]
+    lines += [f"for b in {blocks}:", *_indent(_forward_block(names), 1)]
     lines += _indent([f"d_{c}_row[:] = 0.0" for c in names.cells], 1)
     lines += _indent([f"d_{f}_table[:] = 0.0" for f in names.tables], 1)
     lines += _indent([f"d_{n}_row[:] = 0.0" for n in names.parameters if n not in names.by_row], 1)
@@ -418,10 +454,10 @@ def _gradient(names: Names) -> str:
         lines += [f"                for c in range({table.n_cells}):", f"                    d_{f}_table[c, i] = 0.0"]
     for name in names.parameters:
         if name in names.by_row:
-            lines += ["        for i in range(width):", f"            d_{name}[{name}_index[s, i]] += d_{name}_row[i]"]
+            lines += ["        for i in range(width):"]
+            lines += [f"            d_{name}[{worker}{name}_index[s, i]] += d_{name}_row[i]"]
     for name in names.parameters:
         if name not in names.by_row:
-            lines += ["    for i in range(width):", f"        d_{name}[{name}_index[b, i]] += d_{name}_row[i]"]
-    results = [*[f"p_{e}" for e in names.emissions], *[f"d_{n}" for n in names.parameters]]
-    lines += [f"return {', '.join(results)}"]
-    return "\n".join([f"def gradient({', '.join([*names.inputs, *cotangents])}):", *_indent(lines, 1)])
+            lines += ["    for i in range(width):"]
+            lines += [f"        d_{name}[{worker}{name}_index[b, i]] += d_{name}_row[i]"]
+    return lines

@@ -27,16 +27,16 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_
 from pytensor.scalar.basic import Add
 from pytensor.tensor.elemwise import Elemwise
 
-from fitrl.engine import vector_math
+from fitrl.engine import threads, vector_math
 from fitrl.engine.derive import derive
 from fitrl.engine.emit import Names, emit
 from fitrl.engine.trace import Program
 
 
 @cache
-def _arithmetic() -> str:
-    """Text of the arithmetic that kernels call: compiled into them, so part of what identifies them."""
-    return inspect.getsource(vector_math)
+def _called() -> str:
+    """Text of what kernels call: compiled into them, so part of what identifies them."""
+    return inspect.getsource(vector_math) + inspect.getsource(threads)
 
 
 class _NoAlias(CompilerBase):
@@ -65,12 +65,12 @@ class Kernel:
         Identifies the compiled code.
     """
 
-    def __init__(self, program: Program, dtypes: dict[str, str], by_row: frozenset[str]):
+    def __init__(self, program: Program, dtypes: dict[str, str], by_row: frozenset[str], threaded: bool = False):
         passes = derive(program, dtypes)
         self.names = Names(program, len(passes.tape), by_row)
         self.n_history = len(program.cells) + len(self.names.reads) + len(passes.tape)
-        self.text = emit(program, passes, by_row)
-        self.key = sha256(f"{_arithmetic()}\n{self.text}".encode()).hexdigest()
+        self.text = emit(program, passes, by_row, threaded)
+        self.key = sha256(f"{_called()}\n{self.text}".encode()).hexdigest()
 
     def compiled(self, function: str) -> Any:
         """``log_likelihood`` or ``gradient`` as a numba function."""
@@ -82,12 +82,15 @@ def _compiled(text: str, key: str, function: str) -> Any:
     # Without the name of a module numba stores all globals with the code, builtins included, which fails in Jupyter.
     scope: dict[str, Any] = {"__name__": __name__, "np": np, "inf": np.inf, "nan": np.nan}
     scope |= {n: getattr(vector_math, n) for n in vector_math.FUNCTIONS}
+    scope |= {"in_threads": threads.in_threads, "added_up": threads.added_up}
     compiled: dict[str, Any] = {}
     exec(compile(text, f"<fitrl kernel {key[:12]}>", "exec"), scope, compiled)
     for row in ("forward_row", "reverse_row"):
         scope[row] = numba.njit(
             compiled[row], pipeline_class=_NoAlias, fastmath=vector_math.FASTMATH, error_model="numpy"
         )
+    if "gradient_of_blocks" in compiled:
+        scope["gradient_of_blocks"] = numba_njit(compiled["gradient_of_blocks"], fastmath=False, error_model="numpy")
     # The driver goes through PyTensor's door, which caches it on disk with the rows linked into it.
     part = next(p for p in text.split("\n\n\n") if p.startswith(f"def {function}("))
     driver = compile_numba_function_src(part, function, global_env=scope, cache_key=f"{key}_{function}")

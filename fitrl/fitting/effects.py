@@ -295,7 +295,7 @@ def compared(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
 
     effect = total("link")
     own_unit = unit_factor(p, fit.trials.outcome_scale) if p.link == "identity" else 1.0
-    row = summarised(own_unit * effect) | {"prob_direction": _direction(effect)}
+    row = summarised(own_unit * effect) | {"prob_direction": direction(effect)}
     changes: dict[str, np.ndarray | None] = {"median_change": total("pop_median"), "mean_change": None, "d": None}
     row["rope_share"] = np.nan
     if "sd" in populations[0][1]:
@@ -312,7 +312,7 @@ def _derived_row(fit: Fit, name: str, weighted: Weighted) -> dict[str, float]:
     total: Any = 0.0
     for weight, at in weighted:
         total = total + weight * derived_at(fit, name, at)
-    row = summarised(None) | {"prob_direction": _direction(total), "rope_share": np.nan}
+    row = summarised(None) | {"prob_direction": direction(total), "rope_share": np.nan}
     for quantity, draws in {"median_change": total, "mean_change": None, "d": None}.items():
         row |= {f"{quantity}_{k}".replace("post_", ""): v for k, v in summarised(draws).items()}
     return row | diagnosed(fit, total)
@@ -347,7 +347,7 @@ def _spread_rows(fit: Fit, name: str) -> Iterator[dict[str, Any]]:
     for k, column in enumerate(spread.columns if spread else ()):
         draws = _spread_effects(fit, name)[..., k]
         row = {"parameter": name, "effect": f"sd({column.name})", **summarised(draws)}
-        yield row | {"prob_direction": _direction(draws)} | diagnosed(fit, draws)
+        yield row | {"prob_direction": direction(draws)} | diagnosed(fit, draws)
 
 
 def _slope(fit: Fit, name: str, term: str) -> dict[str, float]:
@@ -384,5 +384,6 @@ def diagnosed(fit: Fit, draws: np.ndarray) -> dict[str, float]:
     return {name: float(found[name]["x"]) for name in DIAGNOSTICS}
 
 
-def _direction(draws: np.ndarray) -> float:
+def direction(draws: np.ndarray) -> float:
+    """Probability of the sign that is more probable."""
     return float(max((draws > 0).mean(), (draws < 0).mean()))

@@ -22,7 +22,7 @@ from fitrl.data import Trials, read_trials
 from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import diagnostics
 from fitrl.fitting.pilot import look
-from fitrl.fitting.sample import check_sample_kwargs, sample
+from fitrl.fitting.sample import check_sample_kwargs, cores_per_chain, sample
 from fitrl.fitting.spec import FitSpec, ParameterSpec
 from fitrl.fitting.tables import group_table, subject_table
 from fitrl.fitting.verdict import Verdict, judge
@@ -80,7 +80,12 @@ class Fit:
 
     @cached_property
     def subjects(self) -> pd.DataFrame:
-        """Every subject's parameters: see `fitrl.fitting.tables.subject_table`."""
+        """Every subject's parameters: see `fitrl.fitting.tables.subject_table`.
+
+        Not for a t-test or a correlation: means are shrunken, and a test takes them for exact. Put the group or the
+        score into the model (``formulas={"alpha": "group"}``) and ask `fitrl.contrast` (Boehm et al. 2018,
+        10.3758/s13428-018-1054-3).
+        """
         spec, known = self.spec, self.diagnostics
         return subject_table(self.idata, spec.parameters, self.trials.outcome_scale, quick=spec.quick, known=known)
 
@@ -93,7 +98,7 @@ class Fit:
         return f"Fit({self.plan.model.describe()}, {self.trials.n_subjects} subjects: {self.verdict.status})"
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``fit.nc``, ``group.csv``, ``subjects.csv`` and ``verdict.json`` into a folder."""
+        """Write ``fit.nc``, ``group.csv``, ``subjects.csv`` and more into a folder: see `fitrl.save`."""
         from fitrl.fitting.store import save
 
         return save(self, folder)
@@ -119,7 +124,7 @@ def build(model: Any, trials: Any, *, engine: str = "fast", **declaration: Any) 
     >>> with fitrl.build("q_learning", "bandit.csv"):  # doctest: +SKIP
     ...     idata = pm.sample()
     """
-    plan, trials, _ = _prepare(model, trials, **declaration)
+    plan, trials, _ = prepare(model, trials, **declaration)
     return build_model(plan, trials, engine)
 
 
@@ -134,6 +139,7 @@ def fit(
     fixed: Mapping[str, float] | None = None,
     formulas: Mapping[str, str] | None = None,
     subjects: str | Path | pd.DataFrame | None = None,
+    correlated: bool = False,
     quick: bool = False,
     random_seed: int | None = None,
     **sample_kwargs: Any,
@@ -161,6 +167,10 @@ def fit(
         columns of the trial table, or of `subjects`. Look at `fitrl.design` first: it says how they are coded.
     subjects : path or DataFrame, optional
         Covariates with one row per subject.
+    correlated : bool
+        Whether parameters may be correlated over subjects, with an LKJ prior; see `fitrl.correlations`. Without, a
+        correlation that is there is still seen in the estimates of subjects, but weaker, and their intervals are too
+        narrow or too wide where choices leave a ridge between two parameters.
     quick : bool
         A Laplace approximation in seconds instead of sampling; not to be reported.
     random_seed : int, optional
@@ -190,7 +200,7 @@ def fit(
     """
     started = time.perf_counter()
     check_sample_kwargs(sample_kwargs)
-    plan, trials, source = _prepare(
+    plan, trials, source = prepare(
         model,
         trials,
         traits=traits,
@@ -200,13 +210,14 @@ def fit(
         fixed=fixed,
         formulas=formulas,
         subjects=subjects,
+        correlated=correlated,
     )
     if plan.effects:
         log.info("%s", describe_design(plan, trials))
         for note in notes(plan, trials):
             log.warning("%s", note)
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
-    pymc_model = build_model(plan, trials, _engine_for(sample_kwargs))
+    pymc_model = build_model(plan, trials, _engine_for(sample_kwargs), cores_per_chain(sample_kwargs))
     timings = {"build": time.perf_counter() - started}
     attempts: tuple[dict, ...] = ()
     if not plan.estimated:
@@ -238,6 +249,7 @@ def fit(
         timings=timings | spent,
         formulas={name: plan.designs[name].formula.text for name in plan.effects},  # type: ignore[union-attr]
         effect_priors={name: found.to_dict() for name, found in plan.effects.items()},
+        correlated=plan.correlated,
     )
     _label_cells(idata, plan, trials)
     _label_observations(idata, trials)
@@ -266,7 +278,7 @@ def design(model: Any, trials: Any, **declaration: Any) -> str:
     --------
     >>> print(fitrl.design("q_learning", "drug.csv", formulas={"alpha": "drug"}))  # doctest: +SKIP
     """
-    plan, trials, _ = _prepare(model, trials, **declaration)
+    plan, trials, _ = prepare(model, trials, **declaration)
     return "\n".join([describe_design(plan, trials), *(f"  note: {note}" for note in notes(plan, trials))])
 
 
@@ -276,7 +288,7 @@ def _engine_for(sample_kwargs: Mapping[str, Any]) -> str:
     return "reference" if jax else "fast"
 
 
-def _prepare(
+def prepare(
     model: Any,
     trials: Any,
     *,
@@ -285,7 +297,21 @@ def _prepare(
     subjects: str | Path | pd.DataFrame | None = None,
     **plan: Any,
 ) -> tuple[Plan, Trials, str | None]:
-    """Declare the model, read the trials if need be, and make the plan."""
+    """Declare the model, read the trials if need be, and make the plan.
+
+    Parameters
+    ----------
+    model, trials, traits, options, subjects, **plan
+        As in `fit`, up to `subjects`.
+
+    Returns
+    -------
+    plan : Plan
+    trials : Trials
+        With the columns of `subjects`.
+    source : str or None
+        Text of a model that is not of the zoo.
+    """
     implied = preset_options(plan.get("priors", "default"))
     found = fitrl.models.declare(model, traits, {**implied, **(options or {})})
     if not isinstance(trials, Trials):
@@ -315,7 +341,15 @@ def plan_of(spec: FitSpec, trials: Trials) -> Plan:
         | ({"effects": spec.effect_priors[p.name]} if p.name in spec.effect_priors else {})
         for p in spec.parameters
     }
-    return make_plan(model, trials, priors=priors, pooling=spec.pooling, fixed=spec.fixed, formulas=spec.formulas)
+    return make_plan(
+        model,
+        trials,
+        priors=priors,
+        pooling=spec.pooling,
+        fixed=spec.fixed,
+        formulas=spec.formulas,
+        correlated=spec.correlated,
+    )
 
 
 def _parameter_specs(plan: Plan) -> tuple[ParameterSpec, ...]:

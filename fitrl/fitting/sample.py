@@ -131,6 +131,12 @@ def _n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cores_per_chain(kwargs: Mapping[str, Any]) -> int:
+    """Cores that each of the chains that run at a time may use, given the arguments of `sample`."""
+    n_cores = kwargs.get("cores") or _n_cores()
+    return n_cores // min(kwargs.get("chains") or DEFAULTS["chains"], n_cores)
+
+
 def _is_nutpie(arguments: Mapping[str, Any]) -> bool:
     """Whether the call is one that nutpie can answer without PyMC in between."""
     others = {name for name, value in arguments.items() if name not in _OURS and value is not None}

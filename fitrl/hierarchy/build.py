@@ -29,7 +29,7 @@ _FAMILIES: dict[str, Callable] = {
 }
 
 
-def build_model(plan: Plan, trials: Trials, engine: str = "fast") -> pm.Model:
+def build_model(plan: Plan, trials: Trials, engine: str = "fast", n_cores: int = 1) -> pm.Model:
     """Build the PyMC model of a plan.
 
     Parameters
@@ -40,6 +40,8 @@ def build_model(plan: Plan, trials: Trials, engine: str = "fast") -> pm.Model:
         The data.
     engine : {"fast", "reference"}
         The compiled kernel, or the reference in `pytensor.scan` (which also runs on JAX).
+    n_cores : int
+        Cores for one gradient; with several, the compiled kernel of a large data set works in threads.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def build_model(plan: Plan, trials: Trials, engine: str = "fast") -> pm.Model:
             name: _parameter(plan, name, parameter, trials.n_subjects, subjects)
             for name, parameter in plan.parameters.items()
         }
-        add_observed(plan, program, trials, values, engine)
+        add_observed(plan, program, trials, values, engine, n_cores)
     return model
 
 

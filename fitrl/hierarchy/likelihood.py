@@ -31,14 +31,16 @@ def obs_dim(program: Program, emission: str) -> str:
     return "obs" if len(program.log_probability) == 1 else f"obs_{emission}"
 
 
-def plan_likelihood(plan: Plan, program: Program, trials: Trials, engine: str) -> Likelihood:
+def plan_likelihood(plan: Plan, program: Program, trials: Trials, engine: str, n_cores: int = 1) -> Likelihood:
     """Prepare the likelihood of a plan and its trials; arguments as in `add_observed`."""
     columns = trial_columns(plan.model, trials)
     index = {name: Located(None, d.index, d.by_row) for name, d in plan.designs.items()}
-    return make_likelihood(program, columns, columns["sequence"], index, scored_rows(program, trials), engine)
+    return make_likelihood(program, columns, columns["sequence"], index, scored_rows(program, trials), engine, n_cores)
 
 
-def add_observed(plan: Plan, program: Program, trials: Trials, values: Mapping[str, Any], engine: str) -> None:
+def add_observed(
+    plan: Plan, program: Program, trials: Trials, values: Mapping[str, Any], engine: str, n_cores: int = 1
+) -> None:
     """Add the observed variables to the PyMC model on the stack.
 
     Parameters
@@ -53,8 +55,10 @@ def add_observed(plan: Plan, program: Program, trials: Trials, values: Mapping[s
         Natural-scale values of every parameter.
     engine : {"fast", "reference"}
         Which likelihood.
+    n_cores : int
+        Cores for one gradient.
     """
-    likelihood = plan_likelihood(plan, program, trials, engine)
+    likelihood = plan_likelihood(plan, program, trials, engine, n_cores)
     scored = scored_rows(program, trials)
     arrays = {name: pm.Data(name, array) for name, array in likelihood.arrays.items()}
     for name, rows in scored.items():

@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fitrl.fitting.advice import instead_of_tests
+from fitrl.fitting.correlations import correlations
 from fitrl.fitting.effects import effects
 from fitrl.hierarchy.plan import unit_factor
 
@@ -41,7 +43,7 @@ def summary(fit: Fit) -> pd.DataFrame:
 
 
 def render_summary(fit: Fit) -> RenderableType:
-    """Write the summary for a terminal: verdict, what was fitted, population, fixed parameters.
+    """Write the summary for a terminal: verdict, what was fitted, population, fixed parameters, what to do with groups.
 
     Parameters
     ----------
@@ -65,8 +67,12 @@ def render_summary(fit: Fit) -> RenderableType:
         parts += [Text(), _population(fit), Text(_legend(fit), style="dim")]
     if fit.spec.formulas:
         parts += [Text(), render_effects(effects(fit)), Text(EFFECTS_LEGEND, style="dim")]
+    if fit.spec.correlated:
+        parts += [Text(), render_correlations(correlations(fit))]
     if fit.spec.fixed:
         parts.append(Text(f"Fixed: {_fixed(fit)}"))
+    if advice := instead_of_tests(fit):
+        parts += [Text(), Text(advice)]
     return Group(*parts)
 
 
@@ -111,7 +117,7 @@ def _population(fit: Fit) -> Table:
 
 EFFECTS_LEGEND = (
     "effect: link scale; change: of the population median, natural scale; P(sign): of being above or below 0; "
-    "practically 0: within 0.1 sd between subjects; numbers per sd"
+    "practically 0: within 0.1 sd between subjects; numbers per sd; sd(...): log of the ratio of sds between subjects"
 )
 _CHANGE = ("median_change_mean", "median_change_hdi95_lower", "median_change_hdi95_upper")
 
@@ -129,6 +135,19 @@ def render_effects(found: pd.DataFrame) -> Table:
         effect = _with_interval(row, ("post_mean", "hdi95_lower", "hdi95_upper"))
         cells = [str(row["parameter"]), str(row["effect"]), *effect, *middle, *_with_interval(row, _CHANGE)]
         table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def render_correlations(found: pd.DataFrame) -> Table:
+    """Write the correlations between parameters, as `fitrl.correlations` gives them, for a terminal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("correlation over subjects (link scale)", overflow="fold")
+    for heading in ("mean", "95 % interval", "P(sign)"):
+        table.add_column(heading, justify="right")
+    for row in found.to_dict("records"):
+        pair = f"{row['parameter_1']}, {row['parameter_2']}"
+        interval = _with_interval(row, ("post_mean", "hdi95_lower", "hdi95_upper"))
+        table.add_row(*(Text(cell) for cell in (pair, *interval, f"{row['prob_direction']:.3f}")))
     return table
 
 
