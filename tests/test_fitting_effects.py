@@ -157,6 +157,7 @@ def test_the_first_look_knows_effects_and_slopes():
     }  # fmt: skip
 
 
+@pytest.mark.study
 def test_posterior_with_slopes_is_the_same_whatever_the_look_said():
     trials = read_trials(study(16, 80, seed=9, of_drug=0.8, slope=0.8))
     formulas = {"alpha": "drug + (drug | subject)"}

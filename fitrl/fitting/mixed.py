@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fitrl.fitting.population import CURVATURE, best_scale
+from fitrl.fitting.population import CURVATURE, Likelihood, Subjects, best_scale, find_subjects
 from fitrl.language.parameters import Prior
 
 CellLikelihood = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -104,7 +104,68 @@ class Mode:
     settled: bool
 
 
-def find_mode(likelihood: CellLikelihood, system: System, *, rounds: int = _ROUNDS, small: float = _SETTLED) -> Mode:
+def deviation_likelihood(likelihood: CellLikelihood, system: System, b: np.ndarray) -> Likelihood:
+    """Likelihood of the deviations of subjects, shape (deviation, subject), at given coefficients."""
+
+    def own(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total, gradient = likelihood(system.cells(b, w.T))
+        return total, system.gradient(gradient)[:, len(b) :].T
+
+    return own
+
+
+def approach(
+    likelihood: CellLikelihood,
+    system: System,
+    b: np.ndarray,
+    scale: np.ndarray,
+    w: np.ndarray,
+    *,
+    rounds: int,
+    newton_steps: int,
+) -> tuple[np.ndarray, np.ndarray, Subjects]:
+    """Take a few steps towards the most probable effects, standard deviations and subjects.
+
+    Parameters
+    ----------
+    likelihood, system
+        As in `find_mode`.
+    b, scale, w : ndarray
+        Where to begin: coefficients, standard deviations, and deviations, shape (subject, deviation).
+    rounds : int
+        Steps of coefficients and standard deviations.
+    newton_steps : int
+        Of every subject in each round.
+
+    Returns
+    -------
+    b, scale : ndarray
+    subjects : Subjects
+        Given these.
+
+    Notes
+    -----
+    Unlike in `find_mode`, subjects go near their modes before parabolas are laid there, which takes longer and does not
+    run away along ridges.
+    """
+    for _ in range(rounds):
+        w = _deviations(likelihood, system, b, scale, w, newton_steps).mode.T
+        solved = _solve(system, _parabola(likelihood, system, b, w, scale), scale)
+        scale = np.clip(_scales(system, replace(solved, w=w)), *_reach(scale))
+        step = (solved.b - b) / system.sd
+        step *= system.sd * min(1.0, _LONGEST_STEP_OF_EFFECTS / max(np.abs(step).max(), 1e-12))
+        b, w = b + step, w + np.einsum("idb,b->id", solved.w_on_b, step)
+    return b, scale, _deviations(likelihood, system, b, scale, w, newton_steps)
+
+
+def _deviations(
+    likelihood: CellLikelihood, system: System, b: np.ndarray, scale: np.ndarray, start: np.ndarray, newton_steps: int
+) -> Subjects:
+    own, sd = deviation_likelihood(likelihood, system, b), scale[system.group]
+    return find_subjects(own, start.T, np.zeros(len(sd)), sd, newton_steps=newton_steps)
+
+
+def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     """Find the most probable effects, standard deviations and subjects.
 
     Parameters
@@ -112,10 +173,6 @@ def find_mode(likelihood: CellLikelihood, system: System, *, rounds: int = _ROUN
     likelihood : callable
         From linear predictors, shape (cell,), to log-likelihoods, shape (subject,), and their gradient, shape (cell,).
     system : System
-    rounds : int
-        When to give up.
-    small : float
-        Change in one round, in standard errors, that counts as none.
 
     Returns
     -------
@@ -132,7 +189,7 @@ def find_mode(likelihood: CellLikelihood, system: System, *, rounds: int = _ROUN
     b, scale = system.mean.astype(float), system.start.astype(float)
     w = np.zeros((system.n_subjects, system.random.shape[1]))
     settled, near = False, False
-    for n_rounds in range(1, rounds + 1):
+    for n_rounds in range(1, _ROUNDS + 1):
         parabola = _parabola(likelihood, system, b, w, scale)
         last_b, last_w, last_scale = b, w, scale
         # Far from the modes parabolas lead astray, the more the wider the population: there its spread waits.
@@ -140,7 +197,7 @@ def find_mode(likelihood: CellLikelihood, system: System, *, rounds: int = _ROUN
             new = np.clip(_scales(system, _solve(system, parabola, scale)), *_reach(last_scale))
             moved = float(np.abs(np.log(new / scale)).max(initial=0.0)) * np.sqrt(2 * system.n_subjects)
             scale = new
-            if moved < small / 10:
+            if moved < _SETTLED / 10:
                 break
         solved = _solve(system, parabola, scale)
         step = (solved.b - b) / system.sd
@@ -155,7 +212,7 @@ def find_mode(likelihood: CellLikelihood, system: System, *, rounds: int = _ROUN
             float(np.abs(np.log(scale / last_scale)).max(initial=0.0)) * np.sqrt(2 * system.n_subjects),
             far,
         )
-        if n_rounds > _WARM_UP and change < small:
+        if n_rounds > _WARM_UP and change < _SETTLED:
             settled = True
             break
     solved = _solve(system, _parabola(likelihood, system, b, w, scale), scale)
@@ -215,7 +272,10 @@ def _solve(system: System, parabola: tuple[np.ndarray, np.ndarray], scale: np.nd
     n = len(system.mean)
     precision = system.sd**-2.0
     with_b = curvature[:, :n, n:]
-    covariance = np.linalg.inv(curvature[:, n:, n:] + np.diag(scale[system.group] ** -2.0))
+    # In units of the population: where its spread is next to nothing the precisions would drown the rest.
+    sd = scale[system.group]
+    in_units = np.linalg.inv(sd[:, None] * curvature[:, n:, n:] * sd + np.eye(len(sd)))
+    covariance = sd[:, None] * in_units * sd
     on_b = -covariance @ np.swapaxes(with_b, 1, 2)
     of_b = np.linalg.inv(np.diag(precision) + (curvature[:, :n, :n] + with_b @ on_b).sum(axis=0))
     right = precision * system.mean + (linear[:, :n] + np.einsum("idb,id->ib", on_b, linear[:, n:])).sum(axis=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitrl.data import Trials
-from fitrl.fitting.mixed import find_mode
+from fitrl.fitting.mixed import approach, deviation_likelihood
 from fitrl.fitting.population import Likelihood, Subjects, find_population, find_subjects
 from fitrl.fitting.subjects import stacked_likelihood, subject_likelihood
 from fitrl.fitting.system import make_system
@@ -21,7 +21,7 @@ log = logging.getLogger("fitrl")
 
 # Enough to be of use: only the work of the sampler depends on it.
 _NEWTON_STEPS, _ROUNDS, _SETTLED = 5, 12, 0.3
-_ROUNDS_WITH_EFFECTS = 40  # of one Newton step each
+_ROUNDS_OF_EFFECTS = 3
 _FROM_AFAR, _STEPS_FROM_AFAR = 2.0, 10  # where other modes are looked for, in population sds along each parameter
 _APART = 3.0  # conditional sds between two modes
 _SPREAD = 1.5  # of the starts of chains around a mode, in conditional sds: wider than the posterior
@@ -180,31 +180,35 @@ def _around_locations(plan: Plan, trials: Trials) -> _Found | None:
 
 def _around_effects(plan: Plan, trials: Trials) -> _Found | None:
     """Subjects around what formulas say of them; their values are deviations, of parameters and of slopes."""
+    plain = _around_locations(plan, trials)
+    if plain is None:
+        return None
     of_cells = stacked_likelihood(plan, trials)
     system, layout = make_system(plan, trials.n_subjects)
-    if not _is_finite(*of_cells(system.fixed @ system.mean)):
-        return None
-    mode = find_mode(of_cells, system, rounds=_ROUNDS_WITH_EFFECTS, small=_SETTLED)
-    n_fixed, scale = len(mode.b), mode.scale[system.group]
-
-    def likelihood(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        total, gradient = of_cells(system.cells(mode.b, w.T))
-        return total, system.gradient(gradient)[:, n_fixed:].T
-
-    nowhere = np.zeros(len(scale))
-    subjects = find_subjects(likelihood, mode.w.T, nowhere, scale, newton_steps=_STEPS_FROM_AFAR)
-    population = {name: values[0] for name, (_, values) in layout.variables(mode.b[None], mode.scale[None]).items()}
-    ends = np.cumsum([len(plan.designs[name].subject) for name in plan.estimated])
-    centre, values, row = np.zeros((len(scale), trials.n_subjects)), dict[str, int | slice](), 0
-    for name, cells in zip(plan.estimated, np.split(system.fixed @ mode.b, ends[:-1]), strict=True):
+    # Begin where the look without formulas ended, with no effects and no slopes.
+    start, scale, w = np.zeros(len(system.mean)), system.start.copy(), np.zeros((trials.n_subjects, len(system.group)))
+    values, column, row = dict[str, int | slice](), 0, 0
+    for j, name in enumerate(plan.estimated):
         design = plan.designs[name]
-        centre[row] = np.bincount(design.subject, cells) / np.bincount(design.subject)
-        values[name], row = row, row + 1
+        start[column : column + len(design.locations)] = plain.location[j]
+        scale[system.group[row]] = plain.scale[j]
+        w[:, row] = plain.subjects.mode[j] - plain.location[j]
+        values[name], column, row = row, column + len(design.columns), row + 1
         if design.slopes is not None:
             n_slopes = len(design.slopes.columns)
             values[f"{name}_slope"], row = slice(row, row + n_slopes), row + n_slopes
+    b, scale, subjects = approach(
+        of_cells, system, start, scale, w, rounds=_ROUNDS_OF_EFFECTS, newton_steps=_NEWTON_STEPS
+    )
+    population = {name: found[0] for name, (_, found) in layout.variables(b[None], scale[None]).items()}
     free = {name: found for name, found in population.items() if name not in layout.means}
-    return _Found(likelihood, subjects, nowhere, scale, centre, values, free)
+    centre = np.zeros((len(system.group), trials.n_subjects))
+    ends = np.cumsum([len(plan.designs[name].subject) for name in plan.estimated])
+    for name, cells in zip(plan.estimated, np.split(system.fixed @ b, ends[:-1]), strict=True):
+        owner = plan.designs[name].subject
+        centre[values[name]] = np.bincount(owner, cells) / np.bincount(owner)
+    likelihood = deviation_likelihood(of_cells, system, b)
+    return _Found(likelihood, subjects, np.zeros(len(system.group)), scale[system.group], centre, values, free)
 
 
 def _modes(
