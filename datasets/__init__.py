@@ -1,10 +1,12 @@
 """Small synthetic data sets with known truth, to try fitrl on. Each has a card, ``<name>.md``.
 
+Data sets on the web are downloaded with `fetch`, and checked; other layouts are brought into shape by `readers`.
+
 Examples
 --------
 >>> import fitrl.datasets
 >>> fitrl.datasets.list()
-['bandit', 'pairs', 'selection', 'volatile']
+['bandit', 'pairs', 'selection', 'two_step', 'volatile']
 >>> fitrl.datasets.load("bandit").n_subjects
 12
 """
@@ -15,6 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fitrl.datasets.readers import selection
+from fitrl.datasets.remote import Entry, fetch, registered
 from fitrl.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,12 +26,21 @@ if TYPE_CHECKING:
 
     from fitrl.data import Trials
 
-_NAMES = ("bandit", "pairs", "selection", "volatile")
+__all__ = ["Entry", "card", "fetch", "list", "load", "path", "registered", "selection", "truth"]
+
+# Name to a model of its task, which says what the columns mean.
+_MODELS = {
+    "bandit": "q_learning",
+    "pairs": "q_learning",
+    "selection": "q_learning",
+    "two_step": "two_step_split",
+    "volatile": "q_learning",
+}
 
 
 def list() -> list[str]:  # noqa: A001
     """Return the names of the data sets."""
-    return [*_NAMES]
+    return [*_MODELS]
 
 
 def path(name: str) -> Path:
@@ -81,7 +94,8 @@ def load(name: str) -> Trials:
     """
     from fitrl.data import read_trials
 
-    return read_trials(path(name), "q_learning")
+    file = path(name)
+    return read_trials(file, _MODELS[name])
 
 
 def truth(name: str) -> pd.DataFrame:
@@ -108,6 +122,6 @@ def truth(name: str) -> pd.DataFrame:
 
 
 def _file(name: str, ending: str) -> Path:
-    if name not in _NAMES:
-        raise DataError(f'there is no data set "{name}". There are: {", ".join(_NAMES)}.')
+    if name not in _MODELS:
+        raise DataError(f'there is no data set "{name}". There are: {", ".join(_MODELS)}.')
     return Path(str(resources.files(__name__) / f"{name}{ending}"))

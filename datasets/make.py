@@ -31,7 +31,10 @@ def make() -> dict[str, pd.DataFrame]:
     tables |= _tables("selection", selection, missed=0, rng=rng)
     rng = np.random.default_rng(22)
     volatile = simulate("dynamic_alpha", subjects=12, trials=156, environment="volatile", random_seed=rng)
-    return {**tables, **_tables("volatile", volatile, missed=4, rng=rng)}
+    tables |= _tables("volatile", volatile, missed=4, rng=rng)
+    rng = np.random.default_rng(23)
+    two_step = simulate("two_step_split", subjects=12, trials=200, random_seed=rng)
+    return {**tables, **_tables("two_step", two_step, missed=3, rng=rng)}
 
 
 def write(folder: Path) -> None:
@@ -45,6 +48,8 @@ def _tables(name: str, made: Simulation, missed: int, rng: Any) -> dict[str, pd.
     frame["subject"] = _ids(frame["subject"])
     for column in frame.columns[frame.columns.str.startswith("outcome")]:
         frame[column] = frame[column].astype("Int64")
+    for column in frame.columns[frame.columns.str.startswith("payoff")]:
+        frame[column] = frame[column].round(4)
     truth = made.truth.assign(subject=_ids(made.truth["subject"]), value=made.truth["value"].round(4))
     return {f"{name}.csv": _with_missed(frame, missed, rng), f"{name}_truth.csv": truth}
 
@@ -62,7 +67,7 @@ def _with_missed(frame: pd.DataFrame, n: int, rng: Any) -> pd.DataFrame:
     parts = []
     for _, rows in frame.groupby("subject", sort=False):
         copied = rows.iloc[np.sort(rng.choice(len(rows), n, replace=False))].copy()
-        blank = [column for column in rows if column.startswith(("choice", "outcome"))]
+        blank = [column for column in rows if column.startswith(("choice", "state", "outcome"))]
         copied[blank] = pd.NA
         both = pd.concat([rows, copied]).sort_index(kind="stable")
         parts.append(both.assign(trial=range(1, len(both) + 1)))

@@ -14,6 +14,7 @@ def test_all_load_without_warnings_and_have_truth_and_card():
         "bandit": {"alpha", "beta"},
         "pairs": {"alpha", "beta"},
         "selection": {"alpha_c", "alpha_g", "alpha_n", "beta"},
+        "two_step": {"beta_mb", "beta_mf", "beta_2", "alpha", "lam", "kappa"},
         "volatile": {"alpha", "a1", "beta"},
     }
     assert datasets.list() == list(made_with)
@@ -50,6 +51,19 @@ def test_the_phases_of_the_volatile_bandit():
     assert set(payoff[trials.original["phase"] == "volatile"]) == {0.2, 0.8}
 
 
+def test_transitions_and_payoffs_of_the_two_step_task():
+    trials = datasets.load("two_step")
+    frame = trials.frame
+    assert frame.groupby("subject").size().tolist() == [203] * 12
+    given = frame["choice1_given"]
+    assert (~given).groupby(frame["subject"]).sum().tolist() == [3] * 12
+    assert (frame["choice2_given"] == given).all()
+    assert (frame["state2"] == frame["choice1"])[given].mean() == pytest.approx(0.7, abs=0.02)
+    payoffs = frame[[f"payoff_{k}" for k in range(1, 5)]]
+    assert payoffs.min().min() >= 0.25
+    assert payoffs.max().max() <= 0.75
+
+
 def test_a_missed_trial_is_an_extra_row():
     """Blanking a trial afterwards would hide an outcome from which the agent had learned."""
     frame = datasets.load("bandit").frame
@@ -69,5 +83,5 @@ def test_making_them_again_gives_the_same_bytes(tmp_path):
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
-    with pytest.raises(DataError, match="bandit, pairs, selection, volatile"):
+    with pytest.raises(DataError, match="bandit, pairs, selection, two_step, volatile"):
         datasets.load("bandits")

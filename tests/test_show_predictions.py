@@ -7,9 +7,10 @@ from fake_fits import fake_fit
 
 import fitrl
 from fitrl import datasets
-from fitrl.errors import FitError
+from fitrl.errors import FitError, ModelError
 from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
 from fitrl.tasks import signatures
+from fitrl.tasks.environments import Fixed
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,8 @@ def test_the_table_holds_what_the_figures_draw(right, trials):
     np.testing.assert_allclose(stay["observed"], observed["mean"])
     # The band by hand: rates of each simulated data set, then their mean and central 95 %.
     rates = []
-    for choice, outcome in zip(data.predictions.free.choice, data.predictions.free.outcome, strict=True):
+    free = data.predictions.free
+    for choice, outcome in zip(free["choice"], free["outcome"], strict=True):
         played = signatures.with_choices(trials.frame, choice, outcome)
         rates.append(signatures.stay_rates(signatures.win_stay_lose_shift(played))["mean"].to_numpy())
     np.testing.assert_allclose(stay["free"], np.mean(rates, axis=0))
@@ -78,6 +80,7 @@ def test_words():
             "free_lower": [0.6, 0.4, 0.4],
             "free_upper": [0.8, 0.6, 0.6],
             "free_inside": [False, True, np.nan],
+            "free_simulated": "",
         }
     )
     assert outside(table) == (
@@ -95,7 +98,57 @@ def test_two_step_tasks_have_stay_by_transition():
     assert table["x"].tolist() == list(signatures.TRANSITIONS)
     np.testing.assert_allclose(table["observed"], signatures.stay_by_transition(simulated.trials.frame)["mean"])
     assert table["one_step_inside"].notna().all()
-    assert table["free_inside"].isna().all()
+    assert table["free_inside"].notna().all()
+    assert set(table["free_simulated"]) == {""}  # the payoffs are in the file
+
+
+@pytest.fixture(scope="module")
+def two_step():
+    """A fit at the truth, of two-step trials whose payoffs are not recorded."""
+    simulated = fitrl.simulate("two_step_split", subjects=20, trials=200, random_seed=2)
+    payoffs = [f"payoff_{k}" for k in (1, 2, 3, 4)]
+    trials = fitrl.read_trials(simulated.frame.drop(columns=payoffs), "two_step_split")
+    truth = simulated.truth.pivot(index="subject", columns="parameter", values="value").loc[trials.subjects]
+    draws = {name: np.broadcast_to(truth[name].to_numpy(), (2, 30, 20)) for name in truth}
+    return fake_fit("two_step_split", trials, draws)
+
+
+def test_the_true_model_predicts_stay_probabilities_under_a_simulated_schedule(two_step):
+    """The observed values come from one schedule per agent; bands of 60 free runs under new ones hold them."""
+    table = check_predictions(two_step)
+    assert set(table["free_simulated"]) == {"schedule simulated"}
+    assert table["one_step_inside"].sum() >= 3  # one in twenty lies outside
+    assert table["free_inside"].sum() >= 3
+    assert (table["free_upper"] - table["free_lower"]).max() < 0.15
+    words = outside(table).split("\n")
+    assert [line.split(":")[0] for line in words] == [
+        "Predictions (one-step, 95 %)",
+        "Predictions (free-running, schedule simulated, 95 %)",
+    ]
+
+
+def test_a_model_that_cannot_produce_the_behaviour_lies_outside(two_step):
+    n = (2, 30, 20)
+    names = ("beta_mb", "beta_mf", "beta_2", "alpha", "lam", "kappa")
+    draws = {name: np.broadcast_to(0.5 if name in ("alpha", "lam") else 0.0, n) for name in names}
+    table = check_predictions(fake_fit("two_step_split", two_step.trials, draws)).set_index("x")
+    assert table.loc["reward, common", "free"] == pytest.approx(0.5, abs=0.01)  # chance
+    assert not table.loc["reward, common", "free_inside"]
+    assert "Outside: stay at reward, common" in outside(table.reset_index())
+
+
+def test_another_schedule_may_be_named(two_step):
+    always = Behaviour(two_step, draws=3, environment=Fixed((1.0, 1.0, 1.0, 1.0))).predictions
+    assert (always.free["outcome"] == 1.0).all()
+    assert always.simulated == "schedule simulated"
+    with pytest.raises(ModelError, match="volatile"):
+        check_predictions(two_step, environment="volatile")
+
+
+def test_the_figure_says_what_is_simulated(two_step):
+    figure, _ = fitrl.plot_stay(two_step)
+    words = " ".join(" ".join(text.get_text().split()) for text in figure.legends[0].get_texts())
+    assert "free-running (schedule simulated): simulated subjects learn from their own choices" in words
 
 
 def test_other_tasks_have_none():

@@ -103,7 +103,7 @@ def transfer(fit):
         return predictive_band([choose_avoid(frame, 0, 1, predicted=choice) for choice in choices])
 
     table = choose_avoid(frame, 0, 1, labels=fit.trials.task.labels)[["x", "mean"]]
-    for prefix, choices in (("predicted_", predictions.one_step["choice"]), ("free_", predictions.free.choice)):
+    for prefix, choices in (("predicted_", predictions.one_step["choice"]), ("free_", predictions.free["choice"])):
         table = table.join(band(choices)[["mean", "lower", "upper"]].add_prefix(prefix))
     print(table.round(3).to_string(index=False))
     return table.set_index("x")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import log_expit
+from fake_fits import fake_fit
+from scipy.special import expit, log_expit
 
 import fitrl
 from fitrl.conformance.interpreters import Rows, run_filter, run_plain
@@ -16,14 +17,16 @@ from fitrl.engine.inputs import Located
 from fitrl.engine.layout import lay_out
 from fitrl.engine.run import filter_rows, play_rows
 from fitrl.errors import DataError, ModelError
+from fitrl.fitting.predict import predict
 from fitrl.hierarchy.columns import trial_columns
 from fitrl.language import Model, State, bernoulli_logit, positive
 from fitrl.models import declare
-from fitrl.tasks import Column, Task
+from fitrl.tasks import Column, NotReplayable, Task
 
 FOLDER = Path(__file__).parent / "user_models"
 DECK, PASS = str(FOLDER / "deck_game.py"), str(FOLDER / "gamble_pass.py")
 DAY = {"session": "day"}
+DECK_VALUES = {"alpha_win": 0.5, "alpha_loss": 0.2, "beta_number": 2.0, "beta_deck": 3.0, "bias": 0.1}
 
 
 def cards(**changes):
@@ -149,6 +152,74 @@ def test_gamble_or_pass_by_hand():
     trials = fitrl.read_trials(symbols(), PASS, columns={"session": "condition"})
     found = scores(PASS, trials, {"alpha": 0.25, "beta": 2.0, "bias": 0.3})
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+# Free runs ----------------------------------------------------------------------------------------
+
+
+def played_again(file, frame, columns, values, draws=200):
+    """Free runs of agents with the given parameters over recorded trials; columns as (draw, row)."""
+    trials = fitrl.read_trials(frame, file, columns=columns)
+    same = {name: np.full((1, draws, trials.n_subjects), value) for name, value in values.items()}
+    return trials.frame, predict(fake_fit(file, trials, same), draws=draws)
+
+
+def test_an_outcome_that_is_always_shown_is_known_for_every_choice():
+    values = {"alpha": 0.25, "beta": 2.0, "bias": 0.3}
+    frame, found = played_again(PASS, symbols(), {"session": "condition"}, values)
+    assert found.simulated == ""
+    assert (found.free["outcome"] == frame["outcome"].to_numpy()).all()
+    # Values do not depend on choices here, so that agents choose as the filter says: see test_gamble_or_pass_by_hand.
+    logits = 2.0 * (0.3 + np.array([0.0, 0.0, -0.25, 0.0, 0.0625, -0.25, 0.0]))
+    np.testing.assert_allclose(found.free["choice"].mean(axis=0), expit(logits), atol=0.12)
+
+
+def test_a_declined_gamble_is_drawn_where_it_was_not_recorded():
+    frame, found = played_again(DECK, cards(), DAY, DECK_VALUES)
+    choice, outcome = found.free["choice"], found.free["outcome"]
+    assert found.simulated == "outcomes of declined gambles simulated"
+    given = frame["choice_given"].to_numpy()
+    np.testing.assert_array_equal(np.isfinite(outcome), (choice == 1) & given)  # nothing is shown after a decline
+    for row in np.flatnonzero(given):
+        seen = np.unique(outcome[choice[:, row] == 1, row])
+        if frame["outcome_given"][row]:
+            assert seen.tolist() == [frame["outcome"][row]]
+        else:
+            assert set(seen) <= {-1.0, 0.0, 1.0}
+            assert len(seen) > 1
+    # An agent that gambled where the person declined learns from it: deck 3 was declined in the first row of day 2.
+    (row,) = np.flatnonzero((frame["session"] == "2") & (frame["deck"] == 2))
+    assert set(np.unique(outcome[choice[:, row] == 1, row])) == {-1.0, 0.0, 1.0}
+
+
+def test_agents_learn_from_what_they_gambled_on():
+    """The person declined twice; agents who gambled and won in the first trial gamble more often in the second."""
+    frame = cards()[:2].assign(deck=3, number=5, choice=[0, 0], reward=np.nan)
+    frame = pd.concat([frame, cards()[:2].assign(subject=8)])  # outcomes of both signs occur
+    table, found = played_again(DECK, frame, DAY, DECK_VALUES | {"beta_deck": 8.0}, draws=400)
+    first, second = np.flatnonzero(table["subject"] == "7")
+    won, lost = (found.free["outcome"][:, first] == sign for sign in (1, -1))
+    assert found.free["choice"][won, second].mean() > found.free["choice"][lost, second].mean() + 0.3
+
+
+def test_without_a_method_replay_it_is_said_what_is_missing():
+    class Silent(type(declare(PASS)).task):
+        replay = Task.replay
+
+    class Model_(type(declare(PASS))):
+        task = Silent
+
+    trials = fitrl.read_trials(symbols(), Model_(), columns={"session": "condition"})
+    with pytest.raises(NotReplayable, match=r"Silent does not say what other choices would have earned.*replay"):
+        trials.task.replay({}, 1, np.random.default_rng(0))
+
+
+def test_a_world_of_another_size_is_refused(tmp_path):
+    text = Path(PASS).read_text().replace("SymbolsAgain(columns, copies)", "SymbolsAgain(columns, 1)")
+    file = tmp_path / "slip.py"
+    file.write_text(text)
+    with pytest.raises(ModelError, match=r"replay\(\) returns a world of 7 trials and 1 agents; expected 7 and 200"):
+        played_again(str(file), symbols(), {"session": "condition"}, {"alpha": 0.2, "beta": 2.0, "bias": 0.0})
 
 
 # Agents -------------------------------------------------------------------------------------------

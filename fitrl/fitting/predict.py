@@ -10,15 +10,15 @@ import pandas as pd
 
 from fitrl.engine.inputs import Located
 from fitrl.engine.layout import Layout, lay_out
-from fitrl.engine.run import filter_rows, play, spread
-from fitrl.errors import FitError
+from fitrl.engine.run import filter_rows, spread
+from fitrl.errors import FitError, NoProbabilities
 from fitrl.fitting.fit import Fit
+from fitrl.fitting.freerun import free_run
 from fitrl.hierarchy.columns import trial_columns
 from fitrl.language.tables import Table, exp
-from fitrl.tasks.bandit import Bandit
-from fitrl.tasks.environments import replay_bandit
+from fitrl.tasks.replay import NotReplayable
 
-_AGENTS = 20_000  # agents at a time: arrays stay in the cache, memory stays small
+_AGENTS = 5_000  # agents at a time: arrays stay in the cache, memory stays small
 
 
 def posterior_values(fit: Fit, draws: int) -> dict[str, Located]:
@@ -129,25 +129,6 @@ def _flat(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Played:
-    """Choices of agents who learned from their own choices; arrays of shape (draw, row).
-
-    Attributes
-    ----------
-    choice : ndarray of int
-        Codes of the chosen options.
-    outcome : ndarray of float
-        What they got, in scaled outcomes; NaN where the data show none.
-    outcome_forgone : ndarray of float or None
-        What the other option would have paid, where the model looks at it.
-    """
-
-    choice: np.ndarray
-    outcome: np.ndarray
-    outcome_forgone: np.ndarray | None
-
-
-@dataclass(frozen=True)
 class Predictions:
     """Predicted choices.
 
@@ -155,18 +136,23 @@ class Predictions:
     ----------
     one_step : dict of str to ndarray of int, shape (draw, row)
         Each choice of the trial, drawn given everything that was observed before it.
-    free : Played or None
-        Agents who play the recorded trials by themselves.
+    free : dict of str to ndarray, shape (draw, row), or None
+        Agents who play the recorded trials by themselves and learn from their own choices, see
+        `fitrl.fitting.freerun.free_run`.
     why_not : str
         Why there is no free run; empty if there is one.
+    simulated : str
+        What of the free run is made up because the data do not record it, such as "schedule simulated"; empty if
+        nothing is.
     """
 
     one_step: dict[str, np.ndarray]
-    free: Played | None
+    free: dict[str, np.ndarray] | None
     why_not: str
+    simulated: str = ""
 
 
-def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
+def predict(fit: Fit, draws: int = 100, random_seed: Any = 0, *, environment: Any = None) -> Predictions:
     """Predict choices one step ahead, and free-running where payoffs are known.
 
     Parameters
@@ -177,6 +163,9 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
         Posterior draws, each giving one data set.
     random_seed : int or Generator
         Seed.
+    environment : str or environment, optional
+        How payoffs come about in the free run where the data do not record them, as in `fitrl.simulate`. By default
+        they drift in two-step tasks as in Daw et al. 2011; for bandits nothing is made up.
 
     Returns
     -------
@@ -185,10 +174,17 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
     Raises
     ------
     FitError
-        If the model makes no choice.
+        If the task has no choices.
+    ModelError
+        If the environment does not suit the task, or its method `replay` goes wrong.
 
     Notes
     -----
+    What other choices would have earned: recorded outcomes of the other option, else recorded probabilities of payoff,
+    else a schedule that is simulated for every agent anew, which `Predictions.simulated` says. Trials, missed responses
+    and the common and rare transitions of two-step tasks are those of the data. For a task of your own see
+    `fitrl.tasks.Task.replay`.
+
     One-step predictions borrow the subject's own history and can look good for a model that could never produce
     the behaviour; the free run is the test (Palminteri, Wyart & Koechlin 2017, 10.1016/j.tics.2017.03.011).
     """
@@ -200,16 +196,21 @@ def predict(fit: Fit, draws: int = 100, random_seed: Any = 0) -> Predictions:
     blocks = _blocks(posterior_values(fit, draws), layout)
     drawn = [_one_step(fit, block, columns, layout, rng) for block in blocks]
     one_step = {name: np.concatenate([d[name] for d in drawn]) for name in drawn[0]}
-    played: list[dict[str, np.ndarray]] = []
+    if any(p.by_row for p in blocks[0].values()):
+        reason = "parameters change from trial to trial, which the free run does not follow yet"
+        return Predictions(one_step, None, reason)
+    played, simulated = [], ""
     for block in blocks:
-        result = _free_run(fit, block, columns, layout, rng)
-        if isinstance(result, str):
-            return Predictions(one_step, None, result)
-        played.append(result)
+        values = {name: np.asarray(p.values)[:, p.index].ravel() for name, p in block.items()}
+        try:
+            found, simulated = free_run(
+                fit.plan.model, fit.trials.task, columns, layout, values, _n_draws(block), rng, environment
+            )
+        except (NotReplayable, NoProbabilities) as reason:
+            return Predictions(one_step, None, str(reason))
+        played.append(found)
     free = {name: np.concatenate([p[name] for p in played]) for name in played[0]}
-    shown = fit.trials.frame["outcome_given"].to_numpy()
-    outcome = np.where(shown, free["outcome"], np.nan)
-    return Predictions(one_step, Played(free["choice"], outcome, free.get("outcome_forgone")), "")
+    return Predictions(one_step, free, "", simulated)
 
 
 def _one_step(
@@ -228,31 +229,6 @@ def _one_step(
                 at = np.take_along_axis(on_offer, at[None], axis=0)[0]
             result[name][:, rows] = at
     return result
-
-
-def _free_run(
-    fit: Fit, block: dict[str, Located], columns: dict[str, np.ndarray], layout: Layout, rng: np.random.Generator
-) -> dict[str, np.ndarray] | str:
-    n_draws, n_sequences = _n_draws(block), layout.rows.shape[1]
-    task = fit.trials.task
-    if not isinstance(task, Bandit):
-        return f"trials of the task {type(task).__name__} cannot be played again yet"
-    laid_out = {name: column[layout.rows] for name, column in columns.items()}
-    world = replay_bandit(task, laid_out, layout.filled, n_draws, rng, fit.plan.model.prepared)
-    if isinstance(world, str):
-        return world
-    if any(p.by_row for p in block.values()):
-        return "parameters change from trial to trial, which the free run does not follow yet"
-    values = {name: np.asarray(p.values)[:, p.index].ravel() for name, p in block.items()}
-    emitted = play(fit.plan.model, fit.trials.task, world, values, rng)
-    emitted["outcome"] = np.stack(
-        [world.at(i).answer("outcome", {"choice": emitted["choice"][i]}) for i in range(world.n_trials)]
-    )
-    shape = (world.n_trials, n_draws, n_sequences)
-    return {
-        name: values.reshape(shape).transpose(1, 0, 2).reshape(n_draws, -1)[:, layout.place]
-        for name, values in emitted.items()
-    }
 
 
 def _n_draws(block: dict[str, Located]) -> int:

@@ -303,7 +303,11 @@ def _limit(ax: Axes, tables, chance: float | None) -> None:
 def _finish(fig, axes: np.ndarray, is_new: bool, fit, one_step, free, no_free_run: str, markers: bool = False) -> None:
     """Add the legend, the reason for a missing free-running prediction, and the warning."""
     handles = [Line2D([], [], color=style.BLACK, marker="o", ls="", ms=5.5, label=_DATA)]
-    for table, colour, text in ((one_step, _ONE_STEP_COLOUR, _ONE_STEP), (free, _FREE_COLOUR, _FREE)):
+    simulated = "" if free is None or "simulated" not in free else free["simulated"].iloc[0]
+    free_text = _FREE
+    if simulated:
+        free_text = style.wrapped(_FREE.replace("free-running", f"free-running ({simulated})"), 78)
+    for table, colour, text in ((one_step, _ONE_STEP_COLOUR, _ONE_STEP), (free, _FREE_COLOUR, free_text)):
         if table is not None:
             look = {"marker": _MARKERS[colour], "ls": "", "ms": 5.5} if markers else {"lw": 3}
             handles.append(Line2D([], [], color=colour, label=text, **look))

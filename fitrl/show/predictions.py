@@ -35,11 +35,14 @@ class Behaviour:
         Simulated data sets per prediction.
     random_seed : int
         Seed of the simulations.
+    environment : str or environment, optional
+        How payoffs come about in the free run where the data do not record them; see `fitrl.fitting.predict.predict`.
     """
 
     fit: Fit
     draws: int = DRAWS
     random_seed: int = 0
+    environment: Any = None
 
     def __post_init__(self) -> None:
         self._tables: dict[str, Tables] = {}
@@ -59,7 +62,7 @@ class Behaviour:
     @cached_property
     def predictions(self) -> Predictions:
         """Predicted choices."""
-        return predict(self.fit, draws=self.draws, random_seed=self.random_seed)
+        return predict(self.fit, draws=self.draws, random_seed=self.random_seed, environment=self.environment)
 
     @cached_property
     def values(self) -> signatures.OptionValues:
@@ -122,15 +125,28 @@ class Behaviour:
         return {"one_step": signatures.predictive_band(one_step), **self.free_band(of)}
 
     def free_band(self, of: Callable[[pd.DataFrame], pd.DataFrame]) -> dict[str, Any]:
-        """Compute a signature of every free-running data set, or say why there is none."""
+        """Compute a signature of every free-running data set, or say why there is none.
+
+        Returns
+        -------
+        dict
+            ``free``, a table with the column ``simulated``: what of the free run is made up; or ``no_free_run``.
+        """
         free = self.predictions.free
         if free is None:
             return {"no_free_run": self.predictions.why_not}
-        tables = []
-        for i, choice in enumerate(free.choice):
-            forgone = None if free.outcome_forgone is None else free.outcome_forgone[i]
-            tables.append(of(signatures.with_choices(self.frame, choice, free.outcome[i], forgone)))
-        return {"free": signatures.predictive_band(tables)}
+        n_draws = len(next(iter(free.values())))
+        tables = [of(self.played({name: values[i] for name, values in free.items()})) for i in range(n_draws)]
+        return {"free": signatures.predictive_band(tables).assign(simulated=self.predictions.simulated)}
+
+    def played(self, columns: dict[str, np.ndarray]) -> pd.DataFrame:
+        """Return the trials with the choices of agents, and with the answers that followed them."""
+        if isinstance(self.fit.trials.task, TwoStep):
+            shown = np.isfinite(columns["outcome"])
+            outcome = np.where(shown, columns["outcome"], 0.0)
+            return self.frame.assign(**{**columns, "outcome": outcome, "outcome_given": shown})
+        forgone = columns.get("outcome_forgone")
+        return signatures.with_choices(self.frame, columns["choice"], columns["outcome"], forgone)
 
 
 def _learning(data: Behaviour) -> Tables:
@@ -174,11 +190,11 @@ def _stay(data: Behaviour) -> Tables:
 def _stay_by_transition(data: Behaviour) -> Tables:
     threshold = signatures.win_threshold(data.frame)
 
-    def rates(choice: np.ndarray | None = None) -> pd.DataFrame:
-        return signatures.stay_by_transition(data.frame, predicted=choice, threshold=threshold)
+    def rates(frame: pd.DataFrame, predicted: np.ndarray | None = None) -> pd.DataFrame:
+        return signatures.stay_by_transition(frame, predicted=predicted, threshold=threshold)
 
-    one_step = signatures.predictive_band([rates(choice) for choice in data.predictions.one_step["choice1"]])
-    return {"observed": rates(), "one_step": one_step, "no_free_run": data.predictions.why_not}
+    one_step = [rates(data.frame, choice) for choice in data.predictions.one_step["choice1"]]
+    return {"observed": rates(data.frame), "one_step": signatures.predictive_band(one_step), **data.free_band(rates)}
 
 
 def _transfer(data: Behaviour) -> Tables:
@@ -193,12 +209,11 @@ def _transfer(data: Behaviour) -> Tables:
         labels = data.fit.trials.task.labels
         return signatures.choose_avoid(data.frame, *extremes, predicted=choice, labels=labels)
 
-    def band(choices: np.ndarray) -> pd.DataFrame:
-        return signatures.predictive_band([rates(choice) for choice in choices])
+    def free_rates(frame: pd.DataFrame) -> pd.DataFrame:
+        return rates(frame["choice"].to_numpy())
 
-    predictions = data.predictions
-    free = {"no_free_run": predictions.why_not} if predictions.free is None else {"free": band(predictions.free.choice)}
-    return {"observed": rates(), "one_step": band(predictions.one_step["choice"]), **free}
+    one_step = signatures.predictive_band([rates(choice) for choice in data.predictions.one_step["choice"]])
+    return {"observed": rates(), "one_step": one_step, **data.free_band(free_rates)}
 
 
 _TABLES: dict[str, Callable[[Behaviour], Tables]] = {
@@ -218,13 +233,15 @@ def behaviour_of(fit: Fit) -> Behaviour | None:
         return None
 
 
-def check_predictions(fit: Fit | Behaviour) -> pd.DataFrame:
+def check_predictions(fit: Fit | Behaviour, *, environment: Any = None) -> pd.DataFrame:
     """Tabulate every signature of the data beside its posterior predictions, and say which lie outside.
 
     Parameters
     ----------
     fit : Fit or Behaviour
         A fit, or the behaviour that figures were drawn from: then nothing is simulated twice.
+    environment : str or environment, optional
+        How payoffs come about in the free run where the data do not record them; see `fitrl.fitting.predict.predict`.
 
     Returns
     -------
@@ -232,7 +249,8 @@ def check_predictions(fit: Fit | Behaviour) -> pd.DataFrame:
         One row per value of a signature: ``signature`` (as the figures are named), ``x`` (where), ``observed`` (mean
         over subjects), ``one_step`` and ``free`` (means over simulated data sets) with ``_lower`` and ``_upper``
         limits of the central 95 % of simulated means, and ``_inside``: whether the observed value lies within. NaN
-        where there is no free run, or no such trial.
+        where there is no free run, or no such trial. ``free_simulated`` says what of the free run is made up because
+        the data do not record it ("schedule simulated"); empty if nothing is.
 
     Raises
     ------
@@ -243,13 +261,14 @@ def check_predictions(fit: Fit | Behaviour) -> pd.DataFrame:
     -----
     A model that fits can still be unable to produce the behaviour: the free run, in which simulated subjects learn from
     their own choices, is the test (Palminteri, Wyart & Koechlin 2017, 10.1016/j.tics.2017.03.011). Of values that are
-    predicted well, one in twenty lies outside.
+    predicted well, one in twenty lies outside. Where the schedule of payoffs is simulated, the free run meets other
+    payoffs than the people did: look at order and size of its values, and judge the interval one step ahead.
 
     Examples
     --------
     >>> fitrl.check_predictions(result).query("free_inside == False")  # doctest: +SKIP
     """
-    data = fit if isinstance(fit, Behaviour) else Behaviour(fit)
+    data = fit if isinstance(fit, Behaviour) else Behaviour(fit, environment=environment)
     parts = []
     for name in data.names:
         tables = data.tables(name)
@@ -263,6 +282,7 @@ def check_predictions(fit: Fit | Behaviour) -> pd.DataFrame:
             inside = (part["observed"] >= values[:, 1]) & (part["observed"] <= values[:, 2])
             known = part["observed"].notna() & np.isfinite(values).all(axis=1)
             part[f"{kind}_inside"] = inside.astype(object).where(known, np.nan)
+        part["free_simulated"] = data.predictions.simulated
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
@@ -280,10 +300,19 @@ def outside(table: pd.DataFrame, most: int = 6) -> str:
     Returns
     -------
     str
-        By the free run where there is one, else one step ahead.
+        By the free run where there is one, else one step ahead; by both where payoffs of the free run are simulated.
     """
     has_free = table["free_inside"].notna().any()
-    kind, what = ("free", "free-running") if has_free else ("one_step", "one-step")
+    simulated = "".join(table["free_simulated"].unique()) if has_free else ""
+    said = []
+    if not has_free or simulated:
+        said.append(_outside(table, "one_step", "one-step", most))
+    if has_free:
+        said.append(_outside(table, "free", f"free-running, {simulated}" if simulated else "free-running", most))
+    return "\n".join(said)
+
+
+def _outside(table: pd.DataFrame, kind: str, what: str, most: int) -> str:
     known = table[table[f"{kind}_inside"].notna()]
     wrong = known[~known[f"{kind}_inside"].astype(bool)]
     head = f"Predictions ({what}, 95 %): {len(known) - len(wrong)} of {len(known)} observed values inside"

@@ -181,8 +181,17 @@ def write_figures(fit: Fit, folder: str | Path, data: Behaviour | None = None) -
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    return _write(_figures(fit, data), folder)
+
+
+def write_behaviour(data: Behaviour, folder: Path) -> list[Path]:
+    """Write a figure per signature of the behaviour in a fit, as PNG, into a folder that exists."""
+    return _write({name: (_DRAW[name], data) for name in data.names}, folder)
+
+
+def _write(figures: dict[str, tuple[Callable[[Any], tuple[Figure, Any]], Any]], folder: Path) -> list[Path]:
     written = []
-    for name, (draw, source) in _figures(fit, data).items():
+    for name, (draw, source) in figures.items():
         figure, _ = draw(source)
         path = folder / f"{name}.png"
         figure.savefig(path)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from fitrl.tasks.replay import replay_bandit
 from fitrl.tasks.task import Column, Task
 from fitrl.tasks.world import World
 
@@ -53,6 +54,14 @@ class Bandit(Task):
             return super().play(n_trials, n_agents, rng, environment=environment, **settings)
         n_options, outcome_range = settings.get("n_options"), settings.get("outcome_range", (0.0, 1.0))
         return play_bandit(named(environment, n_options), n_trials, n_agents, rng, outcome_range)
+
+    def replay(  # noqa: D102
+        self, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator, *, environment: Any = None
+    ) -> World:
+        from fitrl.tasks.environments import named
+
+        made_up = None if environment is None else named(environment, self.n_options)
+        return replay_bandit(self, columns, copies, rng, made_up)
 
     @classmethod
     def configured(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,8 +245,6 @@ class BanditWorld(World):
         Probabilities behind the outcomes.
     missed : ndarray of bool, shape (trial, agent), or None
         Where agents do not respond; None if they always do.
-    cues : mapping of str to ndarray, shape (trial, agent)
-        What is shown besides the options, such as columns that a model prepared.
     notes : mapping of str to ndarray, shape (trial, agent)
         Columns of the file that agents do not see, such as the phase of the experiment.
     """
@@ -258,20 +256,16 @@ class BanditWorld(World):
     fresh: np.ndarray | None = None
     payoffs: np.ndarray | None = None
     missed: np.ndarray | None = None
-    cues: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__(self.outcomes.shape[0], self.outcomes.shape[2])
 
     def cue(self, name: str) -> Any:
-        """Return what is shown besides the options, per agent."""
-        if name not in self.cues:
-            raise ModelError(
-                f'this bandit shows no "{name}". A model that needs it can be fitted, and run freely over recorded '
-                "trials."
-            )
-        return self.cues[name][self.trial]
+        """Refuse: nothing is shown besides the options."""
+        raise ModelError(
+            f'this bandit shows no "{name}". A model that needs it can be fitted, and run freely over recorded trials.'
+        )
 
     def offers(self, name: str) -> Any:
         """Return the options on offer in this trial, a table of indices, or None if all."""
@@ -364,82 +358,3 @@ def play_bandit(
     if isinstance(environment, Volatile):
         notes["phase"] = np.repeat(environment.phases(n_trials)[:, None], n_agents, axis=1)
     return task, BanditWorld(outcomes, offers, shown, payoffs=payoffs, notes=notes)
-
-
-def replay_bandit(
-    task: Bandit,
-    columns: Mapping[str, np.ndarray],
-    filled: np.ndarray,
-    n_copies: int,
-    rng: np.random.Generator,
-    cues: Sequence[str] = (),
-) -> BanditWorld | str:
-    """Set up the very trials of a data set for agents who choose by themselves.
-
-    What an option would have paid is known where the outcome of the other option was recorded, or
-    the probabilities were (then outcomes are drawn anew for each agent). A missed trial stays missed; a forced
-    or excluded choice stays as it was if it teaches. If it does not (a transfer phase held out of the fit), agents make
-    their own, since nothing that follows depends on it but their own memory of it.
-
-    Parameters
-    ----------
-    task : Bandit
-        Configured for the data.
-    columns : mapping of str to ndarray, shape (trial, sequence)
-        The trial table, laid out.
-    filled : ndarray of bool, shape (trial, sequence)
-        Where there is a trial.
-    n_copies : int
-        Agents per sequence; agents are copies slowest, sequences fastest.
-    rng : numpy.random.Generator
-        Source of randomness.
-    cues : sequence of str
-        Columns that are shown before the choice.
-
-    Returns
-    -------
-    BanditWorld or str
-        The world, or why there can be none.
-    """
-    n_offers = sum(name.startswith("offer_") for name in columns)
-
-    def copies(values: np.ndarray) -> np.ndarray:
-        return np.tile(values, n_copies)
-
-    learns = columns["mask_update"] & filled
-    outcomes = _recorded_outcomes(columns, learns, n_offers)
-    payoffs = None
-    if outcomes is not None:
-        outcomes = copies(outcomes)
-    elif "payoff_1" in columns:
-        values = np.unique(columns["outcome"][learns])
-        if len(values) > 2:
-            return (
-                "the file gives probabilities of payoff, but outcomes take more than two values, so what a payoff "
-                "is worth is not known"
-            )
-        low, high = task.outcome_range if np.isfinite(task.outcome_range[0]) else (values.min(), values.max())
-        payoffs = copies(np.stack([columns[f"payoff_{j + 1}"] for j in range(n_offers)]).swapaxes(0, 1))
-        outcomes = np.where(rng.random(payoffs.shape) < payoffs, high, low)
-    else:
-        return (
-            "the file records neither forgone outcomes (outcome_forgone, for every trial) nor probabilities of payoff "
-            "(payoff_1, payoff_2, ...), so what other choices would have earned is not known"
-        )
-    offered = None
-    if task.n_offered is not None:
-        offered = copies(np.stack([columns[f"offer_{j + 1}"] for j in range(n_offers)]).swapaxes(0, 1))
-    made = learns & ~columns["mask_choice"]
-    forced = copies(np.where(made, columns["choice"], -1)) if made.any() else None
-    missed = copies(~columns["choice_given"])
-    shown = {name: copies(columns[name]) for name in cues}
-    return BanditWorld(outcomes, offered, copies(learns), forced, copies(columns["reset"]), payoffs, missed, shown)
-
-
-def _recorded_outcomes(columns: Mapping[str, np.ndarray], learns: np.ndarray, n_offers: int) -> np.ndarray | None:
-    """Outcome of either option on offer, shape (trial, offer, sequence), where both were recorded."""
-    if "outcome_forgone" not in columns or n_offers != 2 or not columns["outcome_forgone_given"][learns].all():
-        return None
-    first = columns["choice_at"] == 0
-    got, missed = columns["outcome"], columns["outcome_forgone"]
-    return np.stack([np.where(first, got, missed), np.where(first, missed, got)]).swapaxes(0, 1)

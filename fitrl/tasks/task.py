@@ -10,6 +10,7 @@ import numpy as np
 
 from fitrl.errors import ModelError
 from fitrl.language.tables import Table, filled
+from fitrl.tasks.replay import NotReplayable
 from fitrl.tasks.world import World
 
 
@@ -133,6 +134,51 @@ class Task:
                 "answers for it, and pass it as environment=..."
             )
         return cls(), environment
+
+    def replay(
+        self, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator, *, environment: Any = None
+    ) -> World:
+        """Set up recorded trials for agents who choose by themselves; override it for free-running predictions.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray, shape (trial, sequence)
+            The coded trial table, laid out: choices, cues and outcomes with their ``_given`` and ``mask_`` columns,
+            ``mask_update`` and ``reset``.
+        copies : int
+            Agents per sequence.
+        rng : numpy.random.Generator
+            Source of randomness.
+        environment : str or object, optional
+            How payoffs come about where the data do not tell.
+
+        Returns
+        -------
+        World
+            Of these trials and ``copies`` times as many agents as sequences: a `fitrl.tasks.Recorded` with an `answer`
+            to any choice. What of it is made up stands in its attribute ``simulated``.
+
+        Raises
+        ------
+        NotReplayable
+            If what other choices would have earned is not known.
+
+        Examples
+        --------
+        A task in which the outcome is shown whatever is chosen:
+
+        >>> from fitrl.tasks import Recorded
+        >>> class Watched(Recorded):
+        ...     def answer(self, name, choices):
+        ...         return self.now(name)
+        >>> class Watching(Task):
+        ...     def replay(self, columns, copies, rng, **settings):
+        ...         return Watched(columns, copies)
+        """
+        raise NotReplayable(
+            f"the task {type(self).__name__} does not say what other choices would have earned; give it a method "
+            "replay (see fitrl.tasks.Task.replay)"
+        )
 
     @classmethod
     def choices(cls) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from fitrl.errors import DataError
 from fitrl.tasks.task import Column, Task
-from fitrl.tasks.twostep_worlds import KoolWorld, TwoStepWorld, play_kool, play_two_step
+from fitrl.tasks.twostep_worlds import KoolWorld, TwoStepWorld, play_kool, play_two_step, replay_two_step
+from fitrl.tasks.world import World
 
 Columns = dict[str, np.ndarray]
 Codings = dict[str, tuple[str, ...]]
@@ -51,7 +52,12 @@ class TwoStep(Task):
             aliases=("level2_choice",),
         ),
         _OUTCOME,
-        Column("payoff_#", "payoff", "probability that option # of the four pays, for simulations", False),
+        Column(
+            "payoff_#",
+            "payoff",
+            "probability that option # of the four pays, those of the first state first",
+            False,
+        ),
     )
 
     @classmethod
@@ -80,6 +86,11 @@ class TwoStep(Task):
         codings: Codings = dict.fromkeys(("choice1", "state2", "choice2"), ("1", "2"))
         world = play_two_step(n_trials, n_agents, rng, environment=environment, **settings)
         return cls(2, codings["choice1"], world.outcome_range, codings=codings), world
+
+    def replay(  # noqa: D102
+        self, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator, *, environment: Any = None
+    ) -> World:
+        return replay_two_step(self, columns, copies, rng, environment)
 
 
 @dataclass(frozen=True)
@@ -176,6 +187,10 @@ def _second_stage(columns: Columns, codings: Codings) -> None:
         within[options] = np.arange(len(options))
     columns["choice2"] = np.where(given, within[choice], 0)
     codings["choice2"] = ("1", "2")
+    order = np.concatenate(of_state)
+    if len(order) == 4 and all(f"payoff_{k + 1}" in columns for k in range(4)):
+        # Numbered like the four options so far; from now on those of the first state come first.
+        columns |= {f"payoff_{k + 1}": columns[f"payoff_{option + 1}"] for k, option in enumerate(order)}
 
 
 def _check_direction(columns: Columns, codings: Codings) -> None:

@@ -12,9 +12,12 @@ from fitrl.errors import ModelError
 from fitrl.language.state import unknown
 from fitrl.language.tables import table
 from fitrl.tasks.environments import Drifting, Fixed
+from fitrl.tasks.replay import SCHEDULE_SIMULATED, NotReplayable, Recorded, two_outcomes
 from fitrl.tasks.world import World
 
 P_COMMON = 0.7
+# Environments of Daw's task by name; steps and walls of the drift are those of Daw et al. 2011.
+DAW: dict[str, Any] = {"drifting": Drifting(4, 0.025, 0.25, 0.75), "fixed": Fixed((0.7, 0.3, 0.5, 0.5))}
 _POINTS = 9  # Kool's goal states pay 0 to 9 points
 
 
@@ -55,6 +58,75 @@ class TwoStepWorld(World):
         return super().table(task, emitted) | payoffs
 
 
+class TwoStepAgain(Recorded):
+    """Daw's task as it was recorded, with its common and rare transitions; second options pay as they are told.
+
+    Parameters
+    ----------
+    columns, copies
+        As for `fitrl.tasks.Recorded`.
+    outcomes : ndarray, shape (trial, 4, agent)
+        What each option of the second stage would pay, those of the first state first.
+    simulated : str
+        What of it is made up; empty if nothing is.
+    """
+
+    answers = ("state2",)
+
+    def __init__(self, columns: Mapping[str, np.ndarray], copies: int, outcomes: np.ndarray, simulated: str):
+        super().__init__(columns, copies)
+        self.outcomes, self.simulated = outcomes, simulated
+
+    def shows(self, name: str) -> np.ndarray:
+        """Whether this answer was shown to the person; the state always is."""
+        return np.ones(self.n_agents, dtype=bool) if name == "state2" else super().shows(name)
+
+    def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
+        """Return the state that the first choice leads to, or the outcome of the second."""
+        common = self.now("state2") == self.now("choice1")
+        state = np.where(common, choices["choice1"], 1 - choices["choice1"])
+        if name == "state2":
+            return state
+        return self.outcomes[self.trial, 2 * state + choices["choice2"], np.arange(self.n_agents)]
+
+
+def replay_two_step(
+    task: Any, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator, environment: Any = None
+) -> TwoStepAgain:
+    """Set up the very trials of a data set for agents who choose by themselves.
+
+    Whether the transition of a trial is common is taken from the data, since it does not depend on the choice.
+    Probabilities of payoff are those of the data; if there are none, they are simulated, for each agent anew.
+
+    Parameters
+    ----------
+    task : TwoStep
+        Configured for the data.
+    columns, copies
+        As for `fitrl.tasks.Recorded`.
+    rng : numpy.random.Generator
+        Source of randomness.
+    environment : {"drifting", "fixed"}, Drifting or Fixed, optional
+        As in `play_two_step`; taken where the data hold no probabilities of payoff.
+
+    Raises
+    ------
+    NotReplayable
+        If outcomes take more than two values, or there are payoffs of some options only.
+    """
+    low, high = two_outcomes(task, columns)
+    names = [name for name in columns if name.startswith("payoff_")]
+    n_trials, n_sequences = columns["outcome"].shape
+    if names:
+        if len(names) != 4:
+            raise NotReplayable(f"the file has payoffs of {len(names)} options; those of all four are needed")
+        payoffs, simulated = np.tile(np.stack([columns[f"payoff_{k + 1}"] for k in range(4)], axis=1), copies), ""
+    else:
+        payoffs = _schedule(environment, DAW, 4, "drifting", None, (n_trials, n_sequences * copies), rng)
+        simulated = SCHEDULE_SIMULATED
+    return TwoStepAgain(columns, copies, np.where(rng.random(payoffs.shape) < payoffs, high, low), simulated)
+
+
 def play_two_step(
     n_trials: int,
     n_agents: int,
@@ -88,8 +160,7 @@ def play_two_step(
     ModelError
         For an environment that does not have four payoffs.
     """
-    named = {"drifting": Drifting(4, 0.025, 0.25, 0.75), "fixed": Fixed((0.7, 0.3, 0.5, 0.5))}
-    payoffs = _schedule(environment, named, 4, "drifting", n_options, (n_trials, n_agents), rng)
+    payoffs = _schedule(environment, DAW, 4, "drifting", n_options, (n_trials, n_agents), rng)
     common = rng.random((n_trials, n_agents)) < p_common
     low, high = outcome_range
     outcomes = np.where(rng.random(payoffs.shape) < payoffs, high, low).reshape(n_trials, 2, 2, n_agents)

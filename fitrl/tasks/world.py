@@ -20,6 +20,10 @@ class World:
         Size.
     trial : int
         The present trial, 0-based.
+    simulated : str
+        What is made up although the trials are those of a data set ("schedule simulated"); empty if nothing is.
+    answers : tuple of str
+        Answers that predictions are compared in besides the outcomes of the task, also where a model does not look.
 
     Notes
     -----
@@ -34,6 +38,9 @@ class World:
     >>> Coins(10, 3).at(4).answer("outcome", {"choice": np.array([0, 1, 0])})
     array([1., 0., 1.])
     """
+
+    simulated: str = ""
+    answers: tuple[str, ...] = ()
 
     def __init__(self, n_trials: int, n_agents: int):
         self.n_trials, self.n_agents, self.trial = n_trials, n_agents, 0

@@ -9,7 +9,15 @@ Task and model as a lab would write them in a file of its own, after Michely et 
 import numpy as np
 
 from fitrl.language import Model, State, bernoulli_logit, filled, latent, positive, real, unit, where
-from fitrl.tasks import Column, Task, World
+from fitrl.tasks import Column, Recorded, Task, World
+
+
+def outcomes(deck, number, rng):
+    """Draw the own card of each trial and compare it with the computer's: 1 won, 0 drew, -1 lost."""
+    # u to a power below 1 makes high cards frequent, to one above 1 low cards.
+    power = np.array([2.0, 1.0, 0.5])[deck]
+    own = 1 + np.floor(9 * rng.random(deck.shape) ** power)
+    return np.sign(own - number)
 
 
 class Cards(World):
@@ -19,10 +27,7 @@ class Cards(World):
         super().__init__(n_trials, n_agents)
         self.deck = rng.integers(0, 3, (n_trials, n_agents))
         self.number = rng.integers(1, 10, (n_trials, n_agents))
-        # u to a power below 1 makes high cards frequent, to one above 1 low cards.
-        power = np.array([2.0, 1.0, 0.5])[self.deck]
-        own = 1 + np.floor(9 * rng.random((n_trials, n_agents)) ** power)
-        self.outcome = np.sign(own - self.number)
+        self.outcome = outcomes(self.deck, self.number, rng)
 
     def cue(self, name):
         return self.deck[self.trial] if name == "deck" else self.number[self.trial].astype(float)
@@ -30,6 +35,26 @@ class Cards(World):
     def answer(self, name, choices):
         # NaN: nothing is shown after a decline, so nothing is learned there; the file has a blank.
         return np.where(choices["choice"] == 1, self.outcome[self.trial], np.nan)
+
+
+class CardsAgain(Recorded):
+    """Recorded trials, for free-running predictions: what a declined gamble would have paid has to be drawn."""
+
+    simulated = "outcomes of declined gambles simulated"
+
+    def __init__(self, columns, copies, rng):
+        super().__init__(columns, copies)
+        drawn = outcomes(self.every("deck"), self.every("number"), rng)
+        self.outcome = np.where(self.every("outcome_given"), self.every("outcome"), drawn)
+
+    def answer(self, name, choices):
+        return np.where(choices["choice"] == 1, self.outcome[self.trial], np.nan)
+
+    def shows(self, name):
+        return self.now("choice_given")  # unlike in the data, also where the person declined and the agent gambles
+
+    def learns(self):
+        return self.now("choice_given")
 
 
 class DeckGame(Task):
@@ -46,6 +71,9 @@ class DeckGame(Task):
     def play(cls, n_trials, n_agents, rng, **settings):
         codings = {"deck": ("1", "2", "3"), "choice": ("0", "1")}
         return cls(2, codings["choice"], (-1.0, 1.0), codings=codings), Cards(n_trials, n_agents, rng)
+
+    def replay(self, columns, copies, rng, **settings):
+        return CardsAgain(columns, copies, rng)
 
 
 class TwoRates(Model):

@@ -10,7 +10,7 @@ starts afresh where its probability changes; the column ``fresh`` of the file sa
 import numpy as np
 
 from fitrl.language import Model, State, bernoulli_logit, filled, latent, positive, real, unit, where
-from fitrl.tasks import Column, Task, World
+from fitrl.tasks import Column, Recorded, Task, World
 
 
 class Symbols(World):
@@ -33,6 +33,13 @@ class Symbols(World):
         return self.outcome[self.trial]  # whatever was chosen
 
 
+class SymbolsAgain(Recorded):
+    """Recorded trials, for free-running predictions: the outcome was shown whatever was chosen."""
+
+    def answer(self, name, choices):
+        return self.now(name)
+
+
 class GamblePass(Task):
     """One symbol per trial: gamble on it or pass."""
 
@@ -47,6 +54,9 @@ class GamblePass(Task):
     def play(cls, n_trials, n_agents, rng, **settings):
         codings = {"stimulus": ("1", "2", "3"), "choice": ("0", "1")}
         return cls(2, codings["choice"], (-1.0, 1.0), codings=codings), Symbols(n_trials, n_agents, rng)
+
+    def replay(self, columns, copies, rng, **settings):
+        return SymbolsAgain(columns, copies)
 
 
 class ValueOfSymbol(Model):
