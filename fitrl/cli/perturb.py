@@ -60,7 +60,7 @@ def print_used(people: Population) -> None:
     """Say what was done to the agents of a simulation, with grade, contradictions and where the size comes from."""
     for p in people.perturbations:
         head = Text("\nPerturbed: ").append(p.caption(), style="bold")
-        print_out(Group(head, *_against(p)))
+        print_out(Group(head, *against(p)))
     lines = Table.grid(padding=(0, 2))
     before = people.agents.values
     for effect in people.perturbed.effects:
@@ -146,7 +146,8 @@ def _card(p: Perturbation) -> RenderableType:
     return Group(title, Padding(grid, (1, 0, 1, 2)), Text(_CAUTION, style="dim"))
 
 
-def _against(p: Perturbation) -> list[Text]:
+def against(p: Perturbation) -> list[Text]:
+    """Say what speaks against a perturbation, one line each."""
     if p.evidence is None:
         return []
     return [Text(f"  against: {text}", style="yellow") for text in p.evidence.contra]

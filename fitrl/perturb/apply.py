@@ -14,9 +14,10 @@ from fitrl.fitting.simulate import Agents
 from fitrl.hierarchy.links import link_of, natural
 from fitrl.language.model import Model, Trait
 from fitrl.language.parameters import Parameter, option
-from fitrl.language.state import State, unknown
-from fitrl.perturb.perturbation import Perturbation, Target
+from fitrl.language.state import State
+from fitrl.perturb.perturbation import Perturbation
 from fitrl.perturb.phases import driven, phases
+from fitrl.perturb.targets import Place, placed, size_on_link
 
 
 class Frozen(Trait):
@@ -32,23 +33,15 @@ class Frozen(Trait):
 
 
 @dataclass(frozen=True)
-class Effect:
+class Effect(Place):
     """One target, resolved for a model: which parameter, in which phase, and by how much for each agent.
 
     Attributes
     ----------
-    target : Target
-    param : str
-        The parameter of this model: that of the target, or its stand-in.
-    phase : {"learn", "choose", "both"}
-        "both" wherever the parameter acts.
     shift : ndarray, shape (agent,), or None
         On the link scale; None for what is not a shift there.
     """
 
-    target: Target
-    param: str
-    phase: str
     shift: np.ndarray | None = field(default=None, compare=False)
 
 
@@ -140,10 +133,8 @@ def _resolved(
         m = perturbation.moderator
         z = measures[m.measure] if m.measure in measures else rng.normal(size=n)
         strength = m.m0 + m.m1 * np.broadcast_to(np.asarray(z, float), (n,))
-    for target, deviation in zip(perturbation.targets, spread, strict=True):
-        name, stands_in = _found(agents, target, perturbation)
-        phase = _phase(target.phase or perturbation.phase, acts[name], name, perturbation, stands_in)
-        yield Effect(target, name, phase, _shift(agents, target, name, strength, deviation))
+    for place, deviation in zip(placed(agents.model, agents.task, perturbation, acts), spread, strict=True):
+        yield Effect(place.target, place.param, place.phase, _shift(agents, place, strength, deviation))
 
 
 def _fingerprint(agents: Agents) -> int:
@@ -151,57 +142,17 @@ def _fingerprint(agents: Agents) -> int:
     return zlib.crc32(b"".join(np.asarray(v, float).tobytes() for v in agents.values.values()))
 
 
-def _found(agents: Agents, target: Target, perturbation: Perturbation) -> tuple[str, bool]:
-    """Find the parameter of the model that a target changes, and whether it stands in for another."""
-    fitted, derived = agents.model.fitted(agents.task), agents.model.derived()
-    if target.param in fitted:
-        return target.param, False
-    stand_in = next((name for name in target.stand_ins if name in fitted), None)
-    if stand_in is not None:
-        return stand_in, True
-    label = agents.model.describe()
-    if target.param in derived:
-        sources = " and ".join(derived[target.param].sources)
-        raise ModelError(
-            f"{perturbation.id}: {target.param} is derived in {label}, from {sources}; perturb a fitted parameter: "
-            f"{', '.join(fitted)}."
-        )
-    if target.stand_ins:
-        raise ModelError(
-            f"{perturbation.id}: {label} has neither {target.param} nor what could stand in for it "
-            f"({', '.join(target.stand_ins)}). It has {', '.join(fitted) or 'no parameters'}."
-        )
-    raise ModelError(f"{perturbation.id}, {label}: {unknown('parameter', target.param, fitted)}")
-
-
-def _phase(asked: str, acts: str, name: str, perturbation: Perturbation, stands_in: bool) -> str:
-    """Return where a parameter changes: "both" means wherever it acts."""
-    if asked in (acts, "both") or stands_in:
-        return "both"
-    if acts == "both":
-        return asked
-    raise ModelError(
-        f"{perturbation.id}: {name} acts in phase {acts} only, so that it cannot change in phase {asked}. "
-        f'Use phase="{acts}" or "both".'
-    )
-
-
-def _shift(agents: Agents, target: Target, name: str, strength: Any, deviation: np.ndarray) -> np.ndarray | None:
+def _shift(agents: Agents, place: Place, strength: Any, deviation: np.ndarray) -> np.ndarray | None:
     """Return a shift on the link scale for each agent, or None for what is not a shift there."""
-    parameter = agents.model.fitted(agents.task)[name]
-    if target.mode == "scale" and _is_log(parameter):
-        size, unit = target.log_factor, 1.0
-    elif target.mode == "shift":
-        size, unit = target.delta or 0.0, _spread(agents, name) if target.unit == "sd" else 1.0
+    target = place.target
+    size = size_on_link(target, agents.model.fitted(agents.task)[place.param])
+    if size is not None:
+        unit = _spread(agents, place.param) if target.unit == "sd" else 1.0
     elif strength is not None or target.sd_delta:
         raise ModelError(f"{target.describe()}: only shifts, and factors of a parameter above 0, vary over subjects.")
     else:
         return None
     return unit * (size * (1.0 if strength is None else strength) + target.sd_delta * deviation)
-
-
-def _is_log(parameter: Parameter) -> bool:
-    return parameter.link == "log" and parameter.lower == 0
 
 
 def _spread(agents: Agents, name: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,7 +50,7 @@ class Design:
 
     Attributes
     ----------
-    kind : {"recovery", "calibration"}
+    kind : {"recovery", "calibration", "detection"}
         What is asked of every fit.
     model : str
         Name in the zoo, or path as the user gave it.
@@ -75,7 +75,8 @@ class Design:
     subjects, trials : list of int
         Sizes; every combination is a cell.
     truth : str
-        ``"prior"``, or the fingerprint of the fit whose subjects are the truth.
+        ``"prior"``, ``"usual"`` (the usual ranges of the parameters), or the fingerprint of the fit whose subjects are
+        the truth.
     quick : bool
         Whether the fits are Laplace approximations.
     sampler : dict
@@ -86,6 +87,8 @@ class Design:
         Of fitrl.
     studies : int
         Data sets per cell. The only thing that may change when a study is continued.
+    asks : dict
+        What a study of its kind needs beyond this.
     """
 
     kind: str
@@ -107,6 +110,7 @@ class Design:
     seed: int
     version: str
     studies: int
+    asks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[Cell]:
@@ -125,6 +129,10 @@ class Design:
     def declared(self) -> Model:
         """Make the model, with its traits."""
         return _model(self.model, self.source, json.dumps(self.traits), json.dumps(self.options))
+
+    def task(self) -> Any:
+        """Configure its task."""
+        return _task(self.declared(), self)
 
     def describe(self) -> str:
         """Model with traits, and the priors where they differ from its own."""
@@ -168,7 +176,7 @@ def _model(name: str, source: str | None, traits: str, options: str) -> Model:
 @lru_cache(maxsize=8)
 def _parameters(design: str) -> dict[str, Parameter]:
     self = Design.from_json(design)
-    return resolve_priors(self.declared(), _task(self.declared(), self), _read_bounds(self.priors))
+    return resolve_priors(self.declared(), _task(self.declared(), self), read_bounds(self.priors))
 
 
 def _task(model: Model, design: Design) -> Any:
@@ -183,7 +191,8 @@ def _task(model: Model, design: Design) -> Any:
     return task
 
 
-def _read_bounds(priors: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
+def read_bounds(priors: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
+    """Turn the priors of a declaration into those that `fitrl.fit` takes."""
     return {n: {**p, "lower": float(p["lower"]), "upper": float(p["upper"])} for n, p in priors.items()}
 
 
@@ -205,12 +214,14 @@ def declare_study(
     quick: bool = False,
     seed: int | None = None,
     sampler: Mapping[str, Any],
+    truth: str = "prior",
+    asks: Mapping[str, Any] | None = None,
 ) -> Design:
     """Check the arguments of a study and put them into a declaration.
 
     Parameters
     ----------
-    kind : {"recovery", "calibration"}
+    kind : {"recovery", "calibration", "detection"}
         What is asked of every fit.
     model : str, Model, type or None
         The model; None to take that of `fit`.
@@ -224,6 +235,10 @@ def declare_study(
         Drawn if not given.
     sampler : mapping
         Arguments of `pm.sample`.
+    truth : {"prior", "usual"}
+        Where subjects come from without a fit.
+    asks : mapping, optional
+        Kept with the declaration.
     traits, options, priors, pooling, fixed, environment, n_options, quick
         As in `fitrl.fit` and `fitrl.simulate`.
 
@@ -244,7 +259,7 @@ def declare_study(
     if fit is not None:
         found, name, source = _from_fit(fit, model, traits, options), fit.spec.model, fit.spec.source
         if isinstance(priors, str) and priors == "default":
-            priors = _read_bounds(_as_text(fit.plan.parameters))
+            priors = read_bounds(_as_text(fit.plan.parameters))
         # Simulated outcomes are scaled ones, and so is the unit of everything in a study.
         fixed = fixed or fit.plan.fixed
         pooling = pooling or fit.spec.pooling
@@ -269,12 +284,13 @@ def declare_study(
         outcome_range=list(outcome_range),
         subjects=_sizes(subjects, "subjects", 2),
         trials=_sizes(trials, "trials", 1),
-        truth="prior" if fit is None else fingerprint(fit),
+        truth=truth if fit is None else fingerprint(fit),
         quick=quick,
         sampler=dict(sampler),
         seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed),
         version=fitrl.__version__,
         studies=int(studies),
+        asks=dict(asks or {}),
     )
     _check(design)
     resolved = resolve_priors(found, _task(found, design), priors)
@@ -369,10 +385,10 @@ def open_folder(folder: str | Path, design: Design, *, seed_given: bool) -> Desi
     if file.exists():
         there = Design.from_json(file.read_text(encoding="utf-8"))
         keep = {"studies"} | (set() if seed_given else {"seed"})
-        differ = [f.name for f in fields(Design) if getattr(there, f.name) != getattr(design, f.name)]
-        differ = [name for name in differ if name not in keep]
+        old, new = (_flat(made) for made in (there, design))
+        differ = [name for name in new if old.get(name) != new[name] and name not in keep]
         if differ:
-            lines = "\n".join(f"  {name}: {_short(there, name)}; now {_short(design, name)}" for name in differ)
+            lines = "\n".join(f"  {name}: {_short(old.get(name))}; now {_short(new[name])}" for name in differ)
             raise StudyError(
                 f"{folder} holds a study that was declared otherwise:\n{lines}\n"
                 "Repeat its declaration to continue it, or name another folder."
@@ -383,6 +399,12 @@ def open_folder(folder: str | Path, design: Design, *, seed_given: bool) -> Desi
     return design
 
 
-def _short(design: Design, name: str) -> str:
-    text = json.dumps(getattr(design, name), ensure_ascii=False)
+def _flat(design: Design) -> dict[str, Any]:
+    """Everything declared by name, what only this kind of study needs among it."""
+    found = asdict(design)
+    return found | found.pop("asks")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 70 else f"{text[:67]}..."

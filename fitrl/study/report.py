@@ -38,7 +38,7 @@ def recovery_text(study: Recovery) -> str:
     """Write the report of a recovery study: what it says first, the numbers below."""
     design = study.design
     parts = [*_head("Parameter recovery", design), _fits(study.fits), ""]
-    parts += ["What this says", *_bullets(recovery_findings(study)), ""]
+    parts += ["What this says", *bullets(recovery_findings(study)), ""]
     if len(design.cells) > 1:
         parts += [_by_size(study.table, "subject", "r", "r of subjects, by size"), ""]
         if len(study.population):
@@ -138,7 +138,7 @@ def _list(rows: pd.DataFrame, name: str, several: bool, write: Callable[[dict[An
 
 
 def _coverage(row: dict[Any, Any]) -> str:
-    return f"{_percent(row['coverage'])} ({_percent(row['coverage_lower'])} to {_percent(row['coverage_upper'])})"
+    return f"{percent(row['coverage'])} ({percent(row['coverage_lower'])} to {percent(row['coverage_upper'])})"
 
 
 def _trade_offs(pairs: pd.DataFrame, several: bool) -> list[str]:
@@ -181,7 +181,7 @@ def calibration_text(study: Calibration) -> str:
         (r["quantity"], f"{r['mean_pit']:.3f}", f"{r['sd_pit']:.3f}", r["status"], r["what"])
         for r in table.to_dict("records")
     ]
-    parts += [_table(("quantity", "mean rank", "sd of ranks", "verdict", ""), rows), ""]
+    parts += [table_text(("quantity", "mean rank", "sd of ranks", "verdict", ""), rows), ""]
     parts.append("Uniform ranks have a mean of .500 and an sd of .289.")
     draws = study.ranks.groupby("study")["draws"].first()
     lines = [
@@ -197,7 +197,7 @@ def calibration_text(study: Calibration) -> str:
         lines.append(f"{len(study.fits)} data sets find gross mistakes only; 200 are usual, 1,000 find subtle ones.")
     if (study.fits["status"] == "not converged").any():
         lines.append("Fits that did not converge are counted, too: leaving them out would bend the ranks of the rest.")
-    return "\n".join([*parts, *_bullets(lines)]) + "\n"
+    return "\n".join([*parts, *bullets(lines)]) + "\n"
 
 
 # Pieces -------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def _level(table: pd.DataFrame, level: str, title: str) -> str:
                 _number(r["shrinkage"]),
             )
         )
-    return f"{title}\n" + _table(("parameter", "n", "r", "bias", "RMSE", "coverage of 95 %", "shrinkage"), rows)
+    return f"{title}\n" + table_text(("parameter", "n", "r", "bias", "RMSE", "coverage of 95 %", "shrinkage"), rows)
 
 
 def _by_size(table: pd.DataFrame, level: str, column: str, title: str) -> str:
@@ -260,7 +260,7 @@ def _by_size(table: pd.DataFrame, level: str, column: str, title: str) -> str:
     names = list(dict.fromkeys(table["parameter"]))
     values = wide[names].to_numpy()
     rows = [(f"{n} x {t}", *map(_number, row)) for (n, t), row in zip(wide.index, values, strict=True)]
-    return f"{title}\n" + _table(("subjects x trials", *names), rows)
+    return f"{title}\n" + table_text(("subjects x trials", *names), rows)
 
 
 def _pairs(correlations: pd.DataFrame) -> str:
@@ -274,10 +274,11 @@ def _pairs(correlations: pd.DataFrame) -> str:
         for r in correlations.to_dict("records")
     ]
     headings = ("pair", "true r", "r of estimates", "r of errors")
-    return "Correlations between parameters (link scale, within data sets)\n" + _table(headings, rows)
+    return "Correlations between parameters (link scale, within data sets)\n" + table_text(headings, rows)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Write a share as a percentage."""
     return f"{100 * share:.0f} %"
 
 
@@ -285,8 +286,8 @@ def _number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f}"
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in plain text; the first column and the last words are left-justified."""
+def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table as plain text; the first column and the last words are left-justified."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for i, heading in enumerate(headings):
         left = i == 0 or heading in ("verdict", "")
@@ -301,5 +302,6 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))
 
 
-def _bullets(lines: Iterable[str]) -> list[str]:
+def bullets(lines: Iterable[str]) -> list[str]:
+    """Write texts as the lines of a list."""
     return [part for line in lines for part in textwrap.wrap(f"- {line}", WIDTH, subsequent_indent="  ")]

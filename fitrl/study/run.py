@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -28,10 +28,10 @@ from fitrl.fitting.sample import _n_cores
 from fitrl.fitting.simulate import simulate
 from fitrl.fitting.truth import Truth
 from fitrl.study import measure
-from fitrl.study.design import Cell, Design
+from fitrl.study.design import Cell, Design, read_bounds
 
 # What a simulated data set can do to a sampler: nutpie reports a start without a finite density as RuntimeError.
-_FAILURES = (FitrlError, SamplingError, RuntimeError)
+FAILURES = (FitrlError, SamplingError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def do(job: Job) -> str:
         found = fit(
             design.declared(),
             played.trials,
-            priors={n: {**p, "lower": float(p["lower"]), "upper": float(p["upper"])} for n, p in design.priors.items()},
+            priors=read_bounds(design.priors),
             pooling=design.pooling,
             fixed=design.fixed,
             quick=design.quick,
@@ -103,17 +103,18 @@ def do(job: Job) -> str:
         result |= measure.estimates(found, job.truth)
         if design.kind == "calibration":
             result["ranks"] = measure.ranks(found, job.truth)
-    except _FAILURES as error:
+    except FAILURES as error:
         result |= {"status": "failed", "message": f"{type(error).__name__}: {error}", "divergences": 0, "seconds": 0.0}
-    _write(Path(job.file), json.dumps(result))
+    write_result(job.file, result)
     return result["status"]
 
 
-def _write(file: Path, text: str) -> None:
-    """Write a file as a whole: a worker may be killed at any moment."""
-    partial = file.with_name(f".{file.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
+def write_result(file: str, result: Mapping[str, Any]) -> None:
+    """Write the result of a job as a whole: a worker may be killed at any moment."""
+    path = Path(file)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(result), encoding="utf-8")
+    os.replace(partial, path)
 
 
 def run(
@@ -155,26 +156,75 @@ def run(
     StudyError
         If a worker died, or no data set at all could be fitted.
     """
-    jobs = [(cell, i, _file(folder, cell, i)) for cell in design.cells for i in range(design.studies)]
-    missing = [
-        Job(design, cell, i, draw(cell, np.random.default_rng(design.seeds(cell, i)[0])), str(file))
-        for cell, i, file in jobs
-        if not file.exists()
-    ]
-    for job in missing:
-        Path(job.file).parent.mkdir(parents=True, exist_ok=True)
+    places = [(cell, i) for cell in design.cells for i in range(design.studies)]
+
+    def make(k: int, file: Path) -> Job:
+        cell, i = places[k]
+        return Job(design, cell, i, draw(cell, np.random.default_rng(design.seeds(cell, i)[0])), str(file))
+
+    return finish(
+        [Path(folder) / "fits" / cell.name / f"{i + 1:04d}.json" for cell, i in places],
+        make,
+        do,
+        folder,
+        title=design.kind.capitalize(),
+        executor=executor,
+        cores=cores,
+        progressbar=progressbar,
+    )
+
+
+def finish(
+    files: Sequence[Path],
+    make: Callable[[int, Path], Any],
+    do: Callable[[Any], str],
+    folder: str | Path,
+    *,
+    title: str,
+    executor: Executor | None = None,
+    cores: int | None = None,
+    progressbar: bool = True,
+) -> list[dict[str, Any]]:
+    """Do the jobs whose result is not on disk yet, and read all results.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Where each result goes.
+    make : callable
+        From the place in `files` and the file to the job, which can be sent to another process.
+    do : callable
+        Does a job, writes its result (`write_result`) and returns its status; runs in a worker.
+    folder, executor, cores, progressbar
+        As in `run`.
+    title : str
+        Of the bar.
+
+    Returns
+    -------
+    list of dict
+        In the order of `files`.
+
+    Raises
+    ------
+    StudyInterrupted, StudyError
+        As `run`.
+    """
+    missing = [make(k, file) for k, file in enumerate(files) if not file.exists()]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
     if missing:
         try:
             with _workers(executor, min(cores or _n_cores(), len(missing))) as pool:
-                _all(missing, pool, len(jobs), progressbar, guard=executor is None)
+                _all(missing, do, pool, len(files), title, progressbar, guard=executor is None)
         except KeyboardInterrupt:
-            raise StudyInterrupted(_stopped(jobs, folder)) from None
+            raise StudyInterrupted(_stopped(files, folder)) from None
         except BrokenProcessPool:
             raise StudyError(
-                f"a worker process ended by itself (out of memory?). {_stopped(jobs, folder)} Fewer cores at a time "
+                f"a worker process ended by itself (out of memory?). {_stopped(files, folder)} Fewer cores at a time "
                 'need less memory. In a script of your own the call must be below if __name__ == "__main__":.'
             ) from None
-    results = [json.loads(file.read_text(encoding="utf-8")) for _, _, file in jobs]
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     if all(r["status"] == "failed" for r in results):
         raise StudyError(
             f"no data set of this study could be fitted. The first: {results[0]['message']} "
@@ -183,16 +233,21 @@ def run(
     return results
 
 
-def _file(folder: str | Path, cell: Cell, index: int) -> Path:
-    return Path(folder) / "fits" / cell.name / f"{index + 1:04d}.json"
+def _stopped(files: Sequence[Path], folder: str | Path) -> str:
+    done = sum(file.exists() for file in files)
+    return f"Stopped: {done} of {len(files)} fits are finished and kept in {folder}. The same command continues there."
 
 
-def _stopped(jobs: list[tuple[Cell, int, Path]], folder: str | Path) -> str:
-    done = sum(file.exists() for _, _, file in jobs)
-    return f"Stopped: {done} of {len(jobs)} fits are finished and kept in {folder}. The same command continues there."
-
-
-def _all(missing: list[Job], pool: Executor, total: int, progressbar: bool, *, guard: bool) -> None:
+def _all(
+    missing: Sequence[Any],
+    do: Callable[[Any], str],
+    pool: Executor,
+    total: int,
+    title: str,
+    progressbar: bool,
+    *,
+    guard: bool,
+) -> None:
     """Hand out the jobs and wait, with one progress bar."""
     counts = {"not converged": 0, "failed": 0}
     columns = (
@@ -205,7 +260,7 @@ def _all(missing: list[Job], pool: Executor, total: int, progressbar: bool, *, g
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not progressbar) as bar:
-        task = bar.add_task(missing[0].design.kind.capitalize(), total=total, completed=total - len(missing), note="")
+        task = bar.add_task(title, total=total, completed=total - len(missing), note="")
         futures: list[Future[str]] = []
         try:
             with _children_ignore_interrupts(guard):
