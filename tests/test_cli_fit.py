@@ -11,7 +11,10 @@ import fitrl
 from fitrl import datasets
 from fitrl.cli.app import app
 
-FILES = {"fit.nc", "group.csv", "subjects.csv", "predictions.csv", "latents.csv", "verdict.json", "figures"}
+FILES = {
+    "fit.nc", "group.csv", "subjects.csv", "subjects_readme.txt", "predictions.csv", "latents.csv", "verdict.json",
+    "figures",
+}  # fmt: skip
 STATISTICS = ["post_mean", "post_sd", "hdi95_lower", "hdi95_upper", "mcse_mean", "ess_bulk", "ess_tail", "r_hat"]
 
 

@@ -171,6 +171,7 @@ def test_the_tables_and_the_verdict_lie_beside_it(tmp_path):
         "fit.nc",
         "group.csv",
         "subjects.csv",
+        "subjects_readme.txt",
         "verdict.json",
     ]
     group = pd.read_csv(tmp_path / "group.csv")

@@ -99,10 +99,10 @@ def test_choices_held_out_of_the_fit_are_predicted_by_agents_of_their_own(pairs)
     data = report.Behaviour(fit)
     free, held_out = data.predictions.free, (fit.trials.frame["mask_choice"] == 0).to_numpy()
     assert held_out.sum() == 300
-    agree = free.choice[:, held_out] == fit.trials.frame["choice"].to_numpy()[held_out]
+    agree = free["choice"][:, held_out] == fit.trials.frame["choice"].to_numpy()[held_out]
     assert 0.4 < agree.mean() < 0.95
-    assert np.isnan(free.outcome[:, held_out]).all()
-    assert np.isfinite(free.outcome[:, ~held_out]).all()
+    assert np.isnan(free["outcome"][:, held_out]).all()
+    assert np.isfinite(free["outcome"][:, ~held_out]).all()
     assert "transfer" in report._figures(fit)
 
 

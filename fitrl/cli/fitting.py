@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from fitrl.cli.effects import print_design
 from fitrl.cli.output import print_out
+from fitrl.cli.perturb_results import with_effect, write_estimate
 from fitrl.data.describe import describe
 
 if TYPE_CHECKING:
@@ -22,9 +24,11 @@ _DECLARED = ("traits", "options", "priors", "pooling", "fixed", "formulas", "sub
 
 FILES = {
     "group.csv": "population: location, scale, median, mean, with diagnostics",
-    "subjects.csv": "every subject's parameters, with intervals and diagnostics",
+    "subjects.csv": "every subject's parameters, with intervals (not for a t-test, see subjects_readme.txt)",
     "effects.csv": "what the formulas found: effects, intervals, direction, size",
     "cells.csv": "population median and mean for every combination of factors",
+    "correlations.csv": "correlations between parameters over subjects, link scale",
+    "perturbation.csv": "how large the perturbation is, beside what it states",
     "derived.csv": "what follows from the parameters, such as a weight from two slopes",
     "predictions.csv": "signatures of behaviour, observed and predicted, inside or outside",
     "latents.csv": "trial by trial: values, prediction errors, choice probability",
@@ -34,7 +38,15 @@ FILES = {
 }
 
 
-def run_fit(model: str, trials: Trials, out: Path, declaration: Mapping[str, Any], *, replaced: bool = False) -> bool:
+def run_fit(
+    model: str,
+    trials: Trials,
+    out: Path,
+    declaration: Mapping[str, Any],
+    *,
+    replaced: bool = False,
+    effect: Mapping[str, Any] | None = None,
+) -> bool:
     """Fit, write the results and print the summary.
 
     Parameters
@@ -49,6 +61,8 @@ def run_fit(model: str, trials: Trials, out: Path, declaration: Mapping[str, Any
         Keyword arguments of `fitrl.fit`.
     replaced : bool
         Whether the folder holds an older fit.
+    effect : mapping, optional
+        A perturbation to estimate: arguments ``perturbation``, ``on`` and ``against`` of `fitrl.estimate`.
 
     Returns
     -------
@@ -63,30 +77,28 @@ def run_fit(model: str, trials: Trials, out: Path, declaration: Mapping[str, Any
     from fitrl.fitting.fit import design, fit
 
     imported = time.perf_counter() - started
+    if effect is not None:
+        trials, where, declaration = with_effect(model, trials, declaration, effect)
     if declaration.get("formulas"):
-        _print_design(design(model, trials, **{k: declaration[k] for k in _DECLARED if k in declaration}))
+        print_design(design(model, trials, **{k: declaration[k] for k in _DECLARED if k in declaration}))
     found = fit(model, trials, **declaration)
     found.spec.timings["import"] = imported
     started = time.perf_counter()
     predictions = write_results(found, out)
+    answer = write_estimate(effect["perturbation"], found, where, out) if effect is not None else None
     written = time.perf_counter() - started
 
     from fitrl.show.summary import render_summary
 
     print_out("")
     print_out(render_summary(found))
+    if answer is not None:
+        print_out(answer)
     if predictions:
         print_out(f"\n{predictions}")
     print_out(_where(out))
     print_out(_timings({**found.spec.timings, "write": written}), style="dim")
     return found.verdict.status != "not converged"
-
-
-def _print_design(text: str) -> None:
-    """Print what the formulas mean, notes in yellow."""
-    for line in text.split("\n"):
-        print_out(line, style="yellow" if line.strip().startswith("note:") else None)
-    print_out("")
 
 
 def write_results(fit: Fit, out: Path) -> str:
@@ -129,6 +141,7 @@ def write_results(fit: Fit, out: Path) -> str:
             said = outside(table)
         else:
             (out / "predictions.csv").unlink(missing_ok=True)  # of an earlier fit
+        (out / "perturbation.csv").unlink(missing_ok=True)  # likewise; that of this one is written after it
     return said
 
 

@@ -111,6 +111,48 @@ def traits(texts: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def effect(given: str | None, on: str | None, against: str | None) -> dict[str, Any] | None:
+    """Read the perturbation that a fit is to estimate, and the rows that are under it.
+
+    Returns
+    -------
+    dict or None
+        ``perturbation``, ``on`` and ``against``, as `fitrl.estimate` takes them.
+
+    Raises
+    ------
+    UsageError
+        If one of ``--effect`` and ``--on`` is given without the other.
+    """
+    if given is None and on is None and against is None:
+        return None
+    if given is None or on is None:
+        raise UsageError("--effect and --on go together: --effect FILE.json --on drug=haloperidol.")
+    from fitrl.cli.perturb import find_perturbations
+
+    (found,) = find_perturbations([given])
+    return {"perturbation": found, "on": pairs([on], "--on", "--on drug=haloperidol"), "against": against}
+
+
+def sizes(text: str, option: str) -> list[int]:
+    """Read whole numbers with commas between them.
+
+    Raises
+    ------
+    UsageError
+        If one of them is none.
+
+    Examples
+    --------
+    >>> sizes("20,40", "--subjects")
+    [20, 40]
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f'{option} "{text}" cannot be read. Write whole numbers like {option} 20,40.') from None
+
+
 def labels(texts: Iterable[str]) -> dict[str, list[str]]:
     """Read ``column=label,label`` options.
 
@@ -121,6 +163,21 @@ def labels(texts: Iterable[str]) -> dict[str, list[str]]:
     """
     found = pairs(texts, "--codes", "--codes choice=left,right")
     return {name: [label.strip() for label in content.split(",")] for name, content in found.items()}
+
+
+def missing(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Read codes for missing cells: of all columns, or ``column=code`` of one.
+
+    Examples
+    --------
+    >>> missing(["-1", "choice=NR"])
+    {'*': ['-1'], 'choice': ['NR']}
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        column, sign, code = text.partition("=")
+        found.setdefault(column.strip() if sign else "*", []).append((code if sign else column).strip())
+    return found
 
 
 def scale(text: str | None) -> float | str | None:

@@ -18,6 +18,8 @@ from fitrl.language.parameters import Parameter
 
 Scores = dict[str, np.ndarray]
 
+SAME = 1e-9  # largest difference of log probabilities that rounding explains
+
 
 class CompiledLikelihood:
     """Log probabilities of scored rows, and their gradient on the link scale.
@@ -93,3 +95,8 @@ class CompiledLikelihood:
 def scored_rows(program: Program, rows: Rows) -> dict[str, np.ndarray]:
     """Rows that count, per emission."""
     return {name: np.flatnonzero(rows.columns[f"mask_{name}"]) for name in program.log_probability}
+
+
+def difference(x: np.ndarray, y: np.ndarray) -> float:
+    """Largest difference, relative where numbers are above 1."""
+    return float((np.abs(x - y) / (1 + np.abs(x))).max(initial=0.0))

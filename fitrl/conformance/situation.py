@@ -15,7 +15,7 @@ from fitrl.conformance.interpreters import Rows
 from fitrl.data import Trials, read_trials
 from fitrl.engine.trace import Program, trace
 from fitrl.errors import ModelError
-from fitrl.fitting.simulate import simulate
+from fitrl.fitting.simulate import simulate, usual_sd
 from fitrl.hierarchy.columns import trial_columns
 from fitrl.hierarchy.links import link_of, natural
 from fitrl.hierarchy.plan import population_start
@@ -24,7 +24,7 @@ from fitrl.language.parameters import Parameter
 from fitrl.tasks.bandit import Bandit
 
 AGENTS, TRIALS = 6, 60  # with gaps, for what must hold exactly
-_MISSED, _HIDDEN, _FORCED = 0.1, 0.08, 0.1
+MISSED, HIDDEN, FORCED = 0.1, 0.08, 0.1
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ class Situation:
     trials: int
     seed: int
 
+    @property
+    def cannot_play(self) -> str:
+        """Why agents cannot play; empty if they can."""
+        return "the model prepares columns from data, so it cannot play without data." if self.model.prepared else ""
+
     def play(self, agents: int, trials: int, seed: int) -> Played:
         """Let agents play without gaps, and read what they did as a lab's file."""
         frame, truth = self._simulated(agents, trials, seed)
@@ -97,8 +102,7 @@ class Situation:
     @cached_property
     def spread(self) -> np.ndarray:
         """Standard deviation of the simulated population on the link scale, shape (parameter,)."""
-        usual = [link_of(np.array(p.usual), p.link, p.lower, p.upper) for p in self.parameters.values()]
-        return np.array([(high - low) / (2 * 1.96) for low, high in usual])
+        return np.array([usual_sd(p) for p in self.parameters.values()])
 
     @cached_property
     def centre(self) -> np.ndarray:
@@ -136,8 +140,7 @@ class Situation:
                 values = truth[truth["parameter"] == name].set_index("subject")["value"][trials.subjects]
                 row[:] = link_of(values.to_numpy(), p.link, p.lower, p.upper)
             else:
-                low, high = link_of(np.array(p.usual), p.link, p.lower, p.upper)
-                row[:] = population_start(p) + (high - low) / (2 * 1.96) * rng.normal(size=len(row))
+                row[:] = population_start(p) + usual_sd(p) * rng.normal(size=len(row))
         return Played(trials.task, Rows(columns, columns["sequence"]), eta)
 
 
@@ -149,10 +152,10 @@ def _with_gaps(frame: pd.DataFrame, task: Any, rng: np.random.Generator) -> pd.D
     kept[0] = TRIALS
     block_end = rng.integers(TRIALS // 4, TRIALS // 2, AGENTS)
     frame = frame.assign(
-        block=np.where(frame["trial"] <= block_end[agent], 1, 2), forced=(rng.random(n) < _FORCED).astype(int)
+        block=np.where(frame["trial"] <= block_end[agent], 1, 2), forced=(rng.random(n) < FORCED).astype(int)
     )
-    missed = rng.random(n) < _MISSED
-    hidden = missed | (rng.random(n) < _HIDDEN)
+    missed = rng.random(n) < MISSED
+    hidden = missed | (rng.random(n) < HIDDEN)
     emissions = task.emissions()
     for column in task.columns:
         if column.name not in frame:

@@ -82,7 +82,7 @@ def code_columns(
         values[column.name] = _code_quantity(column.name, texts[column.name], responded, findings)
     _code_payoffs(columns, texts, scale, values, findings)
     for column in columns.of_kind("number"):
-        values[column.name], given = to_numbers(texts[column.name], column.name, findings)
+        values[column.name], given = to_numbers(texts[column.name], column.name, findings, may_miss=True)
         values[f"{column.name}_given"] = given
     _code_masks(columns, texts, n, responded, values, findings)
     return Coded(values, codings, outcome_range)
@@ -180,7 +180,7 @@ def _code_outcomes(
     for column in columns.of_kind("outcome"):
         name, user = column.name, columns.names[column.name]
         if name in texts:
-            numbers, given = to_numbers(texts[name], name, findings)
+            numbers, given = to_numbers(texts[name], name, findings, may_miss=True)
         else:
             numbers, given = _gain_minus_loss(columns.gain_loss, read, findings)
         ignored = given & ~responded
@@ -205,8 +205,8 @@ def _code_outcomes(
 def _gain_minus_loss(
     names: tuple[str, ...], read: Callable[[str], Texts], findings: Findings
 ) -> tuple[np.ndarray, np.ndarray]:
-    gain, gain_given = to_numbers(read(names[0]), "gain", findings)
-    loss, loss_given = to_numbers(read(names[1]), "loss", findings)
+    gain, gain_given = to_numbers(read(names[0]), "gain", findings, may_miss=True)
+    loss, loss_given = to_numbers(read(names[1]), "loss", findings, may_miss=True)
     findings.note(f'outcome = "{names[0]}" - |"{names[1]}"| (layout of hBayesDM).')
     return gain - np.abs(loss), gain_given & loss_given
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fitrl.data.findings import Findings, counted, folded, listing, nearest
 from fitrl.data.numbers import NUMBER, report_values
-from fitrl.data.read import Texts
+from fitrl.data.read import Texts, missing_remedy
 from fitrl.errors import DataError
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
@@ -112,7 +112,7 @@ def code_options(
                 column,
                 bad,
                 lambda value: f'"{value}" is none of the declared options {listing(labels, quote=True)}',
-                "Correct it, leave it blank if the response is missing, or declare it too.",
+                f"Correct it, declare it too, or if the response is missing leave it blank{_or_missing(bad)}.",
                 findings,
             )
         if unseen := [label for label in labels if label not in used]:
@@ -125,7 +125,7 @@ def code_options(
     elif fixed:
         labels = fixed
         for column in columns:
-            _refuse_others(name, column, labels, "leave it blank if the response is missing", findings)
+            _refuse_others(name, column, labels, "if the response is missing leave it blank", findings, missing=True)
     elif numerals := {label for label in used if NUMBER.fullmatch(label)}:
         labels = _numeric_options(name, columns, used, numerals, n_payoffs, findings)
     else:
@@ -148,11 +148,15 @@ def code_options(
     return labels, [_lookup(column, labels) for column in columns]
 
 
-def _refuse_others(name: str, column: Texts, fixed: tuple[str, ...], blank: str, findings: Findings) -> None:
+def _refuse_others(
+    name: str, column: Texts, fixed: tuple[str, ...], blank: str, findings: Findings, *, missing: bool = False
+) -> None:
     """Add an error for labels that are not those of the task, and say how to declare others in their order."""
+    bad = [value for value in column.values if plain(value) not in fixed]
+    blank += _or_missing(bad) if missing else ""
     report_values(
         column,
-        [value for value in column.values if plain(value) not in fixed],
+        bad,
         lambda value: f'"{value}" is no label of {name} in this task; they are {listing(fixed, quote=True)}',
         f"Correct it, {blank}, or declare the labels of the file in the order of {listing(fixed)}: "
         f"{codes_remedy(name, ['LABEL'] * len(fixed))}.",
@@ -216,7 +220,15 @@ def _numeric_options(
 def _blank_or_declare(name: str, odd: Sequence[object], labels: Sequence[object]) -> str:
     """Say what to do about codes that are probably no options: blank cells first, a declaration second."""
     are = "are options after all" if len(odd) > 1 else "is an option after all"
-    return f"Leave those cells blank (or NA). Only if {listing(odd, quote=True)} {are}: {codes_remedy(name, labels)}."
+    return (
+        f"Leave those cells blank (or NA){_or_missing(odd)}. Only if {listing(odd, quote=True)} {are}: "
+        f"{codes_remedy(name, labels)}."
+    )
+
+
+def _or_missing(odd: Sequence[object], column: str = "") -> str:
+    """Say how to declare the first of some codes as missing; nothing if there is none."""
+    return f", or say that it means so: {missing_remedy(odd[0], column)}" if odd else ""
 
 
 def _irregular(
@@ -238,7 +250,7 @@ def _irregular(
     if not likely:
         findings.error(
             f"the choice codes are {listing(ordered)}; without a declaration {expected} was expected.",
-            f"Use those codes, or {declare}. Leave missing responses blank (or NA).",
+            f"Use those codes, or {declare}. Leave missing responses blank (or NA), or name their code with --missing.",
             (),
             columns[0].name,
         )
@@ -273,7 +285,7 @@ def _rare_zero(choice: Texts, numbers: set[int], findings: Findings) -> None:
     if share < 0.1:
         findings.warn(
             f'"0" is taken as one of {len(numbers)} options but occurs in {share:.1%} of the rows only.',
-            "If 0 means a missed response, leave those cells blank (or NA).",
+            f"If 0 means a missed response, leave those cells blank (or NA){_or_missing([0], choice.name)}.",
             rows,
             choice.name,
         )
@@ -385,7 +397,7 @@ def code_cue(
         )
     elif fixed:
         labels = fixed
-        _refuse_others(name, column, labels, "leave it blank if nothing was shown", findings)
+        _refuse_others(name, column, labels, "if nothing was shown leave it blank", findings)
     elif all(NUMBER.fullmatch(label) for label in used):
         labels = tuple(sorted(used, key=float))
     else:

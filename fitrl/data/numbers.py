@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fitrl.data.findings import Findings, counted, listing
-from fitrl.data.read import Texts
+from fitrl.data.read import Texts, missing_remedy
 from fitrl.errors import DataError
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -36,7 +36,7 @@ def report_values(
         )
 
 
-def to_numbers(texts: Texts, what: str, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
+def to_numbers(texts: Texts, what: str, findings: Findings, *, may_miss: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Read a column of numbers.
 
     Parameters
@@ -47,6 +47,8 @@ def to_numbers(texts: Texts, what: str, findings: Findings) -> tuple[np.ndarray,
         What it holds, for the message ("outcome").
     findings : Findings
         Receives an error per value that is no finite number.
+    may_miss : bool
+        Whether codes for missing cells can be declared for this column; the error then says how.
 
     Returns
     -------
@@ -71,12 +73,13 @@ def to_numbers(texts: Texts, what: str, findings: Findings) -> tuple[np.ndarray,
             parsed[i] = np.nan
         elif math.isnan(parsed[i]):
             strange.append(value)
+    declare = f", or say that it means so: {missing_remedy(strange[0])}" if strange and may_miss else ""
     report_values(
         texts,
         strange,
         lambda value: f'{what} "{value}" is not a number',
         "Write a number with a decimal point and without a unit (1 and 0 for yes and no), or leave the cell blank "
-        "(or NA) if it is missing.",
+        f"(or NA) if it is missing{declare}.",
         findings,
     )
     report_values(

@@ -89,6 +89,14 @@ class Table:
         return Texts(name, lookup[codes], values)
 
 
+def missing_remedy(code: object, column: str = "") -> str:
+    """How to declare a code for missing cells, of one column or of all, on the command line and in Python."""
+    given = f"{column}={code}" if column else str(code)
+    shown = given if re.fullmatch(r"[\w.=-]+", given) else f'"{given}"'  # a shell splits at blanks
+    said = f'{{"{column}": ["{code}"]}}' if column else f'["{code}"]'
+    return f"--missing {shown} (in Python missing={said})"
+
+
 def _as_text(value: object) -> str:
     """Write a cell as it would stand in a file: 1 for True and 1.0, the shortest exact number otherwise."""
     if isinstance(value, str):

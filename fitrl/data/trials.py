@@ -18,6 +18,7 @@ from fitrl.data.coding import code_columns
 from fitrl.data.columns import COMMON, Columns, match_columns, warn_unnamed
 from fitrl.data.findings import Findings
 from fitrl.data.labels import declared_codes
+from fitrl.data.missing import declared_missing, with_missing
 from fitrl.data.numbers import check_scale
 from fitrl.data.order import Order, decide_reset, put_in_order
 from fitrl.data.read import Table, Texts, read_table
@@ -143,6 +144,7 @@ def read_trials(
     codes: Mapping[str, Sequence[object]] | None = None,
     outcome_scale: float | str | None = None,
     reset: str | None = None,
+    missing: Sequence[object] | Mapping[str, Sequence[object]] | None = None,
 ) -> Trials:
     """Read and validate a data set: one row per trial.
 
@@ -164,6 +166,10 @@ def read_trials(
         they are and checks no range.
     reset : {"block", "session", "never"}, optional
         When learned values start afresh. Must be said where the file has blocks.
+    missing : sequence, or mapping of str to sequence, optional
+        What the file has for "no response" or "missing", such as ``[-1]`` or ``["NR", 999]``; those cells are blank
+        from then on, in the columns of choices, outcomes and response times only. ``{"choice": [-1]}`` for one column,
+        which is needed where -1 is an outcome, too.
 
     Returns
     -------
@@ -204,7 +210,8 @@ def read_trials(
     declared = declared_codes(codes, coded_names)
     rule = decide_reset(reset, found, findings)
     n = len(table.lines)
-    coded = code_columns(found, table.texts, declared, scale, raw, n, findings)
+    read = with_missing(table.texts, declared_missing(missing), found, findings)
+    coded = code_columns(found, read, declared, scale, raw, n, findings)
     order = _order(table, found, rule, n, findings)
     if order is None or findings.failed:
         raise DataError(findings.problems, place)

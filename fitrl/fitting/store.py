@@ -35,7 +35,8 @@ _ATTRS = "fitrl_attrs"  # JSON of attributes that netCDF would change or refuse
 def save(fit: Fit, folder: str | Path) -> Path:
     """Write a fit into a folder: ``fit.nc``, ``group.csv``, ``subjects.csv``, ``verdict.json``.
 
-    With formulas also ``effects.csv`` and ``cells.csv``.
+    With formulas also ``effects.csv`` and ``cells.csv``, with correlated parameters ``correlations.csv``.
+    ``subjects_readme.txt`` says what ``subjects.csv`` is good for, and that it must not feed a t-test.
 
     Parameters
     ----------
@@ -60,6 +61,8 @@ def save(fit: Fit, folder: str | Path) -> Path:
     >>> load("results").verdict.converged  # doctest: +SKIP
     True
     """
+    from fitrl.fitting.advice import SUBJECTS_README, about_subjects
+    from fitrl.fitting.correlations import correlations
     from fitrl.fitting.effects import cells, effects
 
     folder = Path(folder)
@@ -68,14 +71,18 @@ def save(fit: Fit, folder: str | Path) -> Path:
         tree.to_netcdf(stage / FIT_FILE, engine="h5netcdf")
         fit.group.to_csv(stage / "group.csv", index=False)
         fit.subjects.to_csv(stage / "subjects.csv", index=False)
+        (stage / SUBJECTS_README).write_text(about_subjects(fit), encoding="utf-8")
         if fit.spec.formulas:
             effects(fit).to_csv(stage / "effects.csv", index=False)
             cells(fit).to_csv(stage / "cells.csv", index=False)
+        if fit.spec.correlated:
+            correlations(fit).to_csv(stage / "correlations.csv", index=False)
         verdict = json.dumps(fit.verdict.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         (stage / "verdict.json").write_text(verdict + "\n", encoding="utf-8")
-    if not fit.spec.formulas:  # those of an earlier fit would be taken for this one's
-        for name in ("effects.csv", "cells.csv"):
-            (folder / name).unlink(missing_ok=True)
+    # Those of an earlier fit would be taken for this one's.
+    absent = () if fit.spec.formulas else ("effects.csv", "cells.csv")
+    for name in (*absent, *(() if fit.spec.correlated else ("correlations.csv",))):
+        (folder / name).unlink(missing_ok=True)
     return folder
 
 
