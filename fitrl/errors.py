@@ -17,6 +17,10 @@ class ModelError(FitrlError):
     """A model, a trait or an option that cannot be used as declared."""
 
 
+class NoProbabilities(ModelError):
+    """Agents whose parameters lie where the model gives no choice probabilities."""
+
+
 class FitError(FitrlError):
     """A fit that cannot be started, continued, saved or loaded."""
 

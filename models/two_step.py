@@ -19,25 +19,20 @@ from fitrl.language import (
 from fitrl.tasks import TwoStep, TwoStepKool
 
 
-class Hybrid(Model):
-    """What the models of Daw's task share: the state, model-based values, and the memory of the previous choice."""
+class Planner(Model):
+    """What all models of Daw's task share: model-based values, and the memory of the previous choice."""
 
     task = TwoStep
     transitions = option("fixed", "common transitions known as p_common, or told by counting", ("fixed", "counted"))
     p_common = option(0.7, "probability of the common transition in the model-based values")
-    q0 = option(None, "initial value in scaled outcomes; by default the midpoint of their range")
-    q_mf = latent("model-free values of the first options before the trial", "outcome")
     q2 = latent("values of the second options before the trial, by state", "outcome")
     last = latent("1 for the previous first choice")
     q_mb = latent("model-based values of the first options", "outcome")
-    rpe_1 = latent("prediction error on reaching the second state", "outcome")
-    rpe_2 = latent("prediction error at the outcome", "outcome")
 
-    def start(self, p, task):
-        """Start every value at q0, with no previous choice and nothing counted."""
-        q0 = task.midpoint if self.q0 is None else self.q0
+    def begun(self, **values):
+        """Start with these values, with no previous choice and nothing counted."""
         counted = {"balance": 0.0} if self.transitions == "counted" else {}
-        return State(q_mf=filled(2, q0), q2=filled((2, 2), q0), last=filled(2, 0.0), **counted)
+        return State(**values, last=filled(2, 0.0), **counted)
 
     def model_based(self, s):
         """Look one step ahead: the best value of each state, weighted by how likely the state is."""
@@ -47,15 +42,6 @@ class Hybrid(Model):
         first, second = largest(s.q2[0]), largest(s.q2[1])
         return table([to_own * first + (1 - to_own) * second, (1 - to_own) * first + to_own * second])
 
-    def learn(self, s, t, a1, state, a2, rate_1, rate_2, lam):
-        """Move the values of both stages by prediction errors that are both taken before any update."""
-        rpe_1 = s.q2[state, a2] - s.q_mf[a1]
-        rpe_2 = t.observe("outcome") - s.q2[state, a2]
-        s.q_mf[a1] += rate_1 * (rpe_1 + lam * rpe_2)
-        s.q2[state, a2] += rate_2 * rpe_2
-        self.count(s, a1, state)
-        t.record(rpe_1=rpe_1, rpe_2=rpe_2)
-
     def count(self, s, a1, state):
         """Count whether the states follow the options in their order, or the other way round."""
         if self.transitions == "counted":
@@ -64,6 +50,29 @@ class Hybrid(Model):
     def between(self, s, p, t):
         """Remember the first choice, also of a trial that taught nothing; a missed response keeps the one before."""
         s.last = where(t.responded("choice1"), onehot(t.choices["choice1"], 2), s.last)
+
+
+class Hybrid(Planner):
+    """What the models with one model-free value of each first option share."""
+
+    q0 = option(None, "initial value in scaled outcomes; by default the midpoint of their range")
+    q_mf = latent("model-free values of the first options before the trial", "outcome")
+    rpe_1 = latent("prediction error on reaching the second state", "outcome")
+    rpe_2 = latent("prediction error at the outcome", "outcome")
+
+    def start(self, p, task):
+        """Start every value at q0."""
+        q0 = task.midpoint if self.q0 is None else self.q0
+        return self.begun(q_mf=filled(2, q0), q2=filled((2, 2), q0))
+
+    def learn(self, s, t, a1, state, a2, rate_1, rate_2, lam):
+        """Move the values of both stages by prediction errors that are both taken before any update."""
+        rpe_1 = s.q2[state, a2] - s.q_mf[a1]
+        rpe_2 = t.observe("outcome") - s.q2[state, a2]
+        s.q_mf[a1] += rate_1 * (rpe_1 + lam * rpe_2)
+        s.q2[state, a2] += rate_2 * rpe_2
+        self.count(s, a1, state)
+        t.record(rpe_1=rpe_1, rpe_2=rpe_2)
 
 
 class TwoStepSplit(Hybrid):

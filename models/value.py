@@ -112,3 +112,63 @@ class RewardPunishment(Model):
         s.qr = where(chosen == 1, s.qr + rate_rew * rpe_rew, (1 - forget_rew) * s.qr)
         s.qp = where(chosen == 1, s.qp + rate_pun * rpe_pun, (1 - forget_pun) * s.qp)
         t.record(rpe_rew=rpe_rew, rpe_pun=rpe_pun)
+
+
+class EWA(Model):
+    """Experience-weighted attraction: the more often an option was chosen, the less its value moves.
+
+    Use for reversal learning in which updating slows down with experience, as with perseveration after a reversal.
+
+    Equations, in order: ``P(a) = softmax(beta * v)[a]``; ``n' = rho_e * n[c] + 1``;
+    ``v[c] = (phi_e * n[c] * v[c] + r) / n'`` with n[c] and v[c] of before; ``n[c] = n'``. All v start at q0, all n at
+    n0. In terms of an error: ``lr = 1 / n'``; ``rpe = r - (1 + (rho_e - phi_e) * n[c]) * v[c]``; ``v[c] += lr * rpe``.
+
+    With ``n0 = 0`` the first outcome of an option is its value. ``rho_e = phi_e = 1`` is the running mean,
+    ``rho_e = phi_e`` a weighted mean; ``rho_e = 0`` is Q-learning with learning rate ``1 - phi_e``, values being larger
+    by ``1 / (1 - phi_e)`` and beta smaller by as much. phi_e is therefore one minus a learning rate.
+
+    Usual ranges: phi_e .3 to .95; rho_e .05 to .9; beta .5 to 6, on a scale that moves with phi_e and rho_e (values
+    settle at ``(1 - rho_e) / (1 - phi_e)`` times the mean outcome), so that beta is not to be compared across groups in
+    which these differ.
+
+    Identifiability: 200 trials or more with reversals; then phi_e is good. rho_e speaks through the first few choices
+    of an option and the scale of beta, with which it trades off: with 200 trials little is known of a subject's rho_e,
+    and a population of them may look alike.
+
+    Checked: equations 1 and 2 of den Ouden et al. 2013, and the program prl_ewa of hBayesDM, which starts all n and v
+    at 0 (``q0=0``); how the paper starts them was not found. Its choice rule is without a lapse or stickiness, which
+    are traits here.
+
+    Differs from the source: of the model of Camerer & Ho 1999 for games it keeps, as den Ouden et al. do, neither
+    forgone outcomes nor the attraction of all strategies, and n belongs to an option. Values start at the midpoint of
+    the range of outcomes.
+    """
+
+    task = Bandit
+    reference = (
+        "Camerer & Ho 1999, Econometrica, 10.1111/1468-0262.00054; den Ouden et al. 2013, Neuron, "
+        "10.1016/j.neuron.2013.08.030"
+    )
+    phi_e = unit("retention of values", usual=(0.3, 0.95))
+    rho_e = unit("retention of experience", usual=(0.05, 0.9))
+    beta = positive("inverse temperature", median=2.0, unit="1/outcome", usual=(0.5, 6.0))
+    q0 = option(None, "initial value in scaled outcomes; by default the midpoint of their range")
+    n0 = option(0.0, "experience at the start, in trials")
+    v = latent("values (attractions) before the trial", "outcome")
+    n = latent("experience with the options before the trial, in trials")
+    rpe = latent("prediction error: what moves the value, times the learning rate", "outcome")
+    lr = latent("learning rate of this trial, one over the experience with it")
+
+    def start(self, p, task):
+        """Start every value at q0 and every experience at n0."""
+        return State(v=task.values(self.q0), n=filled(task.n_options, self.n0))
+
+    def trial(self, s, p, t):
+        """Choose, see the outcome, count it in, average it in."""
+        c = t.choose("choice", softmax(p.beta * s.v))
+        r = t.observe("outcome")
+        v, kept = s.v[c], p.phi_e * s.n[c]
+        n = p.rho_e * s.n[c] + 1
+        s.v[c] = (kept * v + r) / n
+        s.n[c] = n
+        t.record(rpe=r - (n - kept) * v, lr=1 / n)

@@ -138,12 +138,11 @@ class PearceHall(Adaptive):
 
 
 class Belief(Model):
-    """What the two filters share: one belief about which of two options is the rewarded one, in log-odds."""
+    """What observers share: one belief about which of two options is the rewarded one."""
 
     task = Bandit
     belief = latent("probability that the second option is the rewarded one, before the trial")
     rpe = latent("prediction error: what was seen of the second option, 1 or 0, less the belief")
-    gain = latent("weight of the prediction error in log-odds")
     lr = latent("learning rate in probability: change of the belief per prediction error")
 
     def fitted(self, task):
@@ -203,6 +202,7 @@ class VKFBinary(Belief):
     m = latent("log-odds that the second option is the rewarded one, before the trial")
     w = latent("uncertainty: variance of the log-odds, before the trial")
     v = latent("volatility before the trial")
+    gain = latent("weight of the prediction error in log-odds")
 
     def start(self, p, task):
         """Start without a preference."""
@@ -265,6 +265,7 @@ class EHGFBinary(Belief):
     )
     omega3 = real("log-variance of the steps of volatility", location=(2.0, 1.5), scale=1.0, usual=(-2.0, 3.0))
     zeta = positive("inverse temperature, on log-odds", median=1.5, usual=(0.5, 5.0))
+    held = 2.0  # omega3 unless it is fitted
     level3 = option("fixed", "omega3 held at 2, or fitted", ("fixed", "fitted"))
     coupling = option(1.0, "effect of log-volatility on the belief (kappa); its scale cannot be seen in choices")
     sigma2_0 = option(0.1, "variance of the belief at the start")
@@ -274,6 +275,7 @@ class EHGFBinary(Belief):
     sigma2 = latent("uncertainty: variance of the log-odds, before the trial")
     mu3 = latent("log-volatility before the trial")
     sigma3 = latent("uncertainty of log-volatility before the trial")
+    gain = latent("weight of the prediction error in log-odds")
 
     def parameters(self):
         """Leave out omega3 unless it is fitted."""
@@ -287,19 +289,23 @@ class EHGFBinary(Belief):
         return State(mu2=0.0, sigma2=self.sigma2_0, mu3=self.mu3_0, sigma3=self.sigma3_0)
 
     def trial(self, s, p, t):
-        """Choose, see the outcome, update belief, then volatility, then its uncertainty."""
+        """Choose, see the outcome, update the belief, then what is known of volatility."""
         a = self.choose(t, p.zeta, s.mu2)
-        mu2, sigma2, kappa = s.mu2, s.sigma2, self.coupling
+        mu2, sigma2 = s.mu2, s.sigma2
         rpe = self.seen(t, a) - sigmoid(mu2)
-        v = exp(kappa * s.mu3 + p.omega2)
+        v = exp(self.coupling * s.mu3 + p.omega2)
         gain = 1 / (1 / (sigma2 + v) + sigmoid(mu2) * sigmoid(-mu2))
         step = gain * rpe
-        error = gain + step * step
-        h = s.sigma3 + exp(p.omega3 if self.level3 == "fitted" else 2.0)
-        mu3 = s.mu3 + 0.5 * kappa * h * (v / (sigma2 + v)) * (error / (sigma2 + v) - 1)
+        h = s.sigma3 + exp(p.omega3 if self.level3 == "fitted" else self.held)
+        s.mu3, s.sigma3 = self.volatility(p, s.mu3, h, v, sigma2, gain + step * step)
+        s.mu2, s.sigma2 = mu2 + step, gain
+        self.learned(t, rpe, gain, mu2, s.mu2)
+
+    def volatility(self, p, mu3, h, v, sigma2, error):
+        """Update log-volatility by the predicted uncertainty h, then its uncertainty by the new log-volatility."""
+        kappa = self.coupling
+        mu3 = mu3 + 0.5 * kappa * h * (v / (sigma2 + v)) * (error / (sigma2 + v) - 1)
         v_new = exp(kappa * mu3 + p.omega2)
         w = v_new / (sigma2 + v_new)
         precision = 0.5 * kappa * kappa * w * (w + (2 * w - 1) * (error / (sigma2 + v_new) - 1))
-        s.mu2, s.sigma2, s.mu3 = mu2 + step, gain, mu3
-        s.sigma3 = 1 / (1 / h + maximum(precision, 0.0))
-        self.learned(t, rpe, gain, mu2, s.mu2)
+        return mu3, 1 / (1 / h + maximum(precision, 0.0))

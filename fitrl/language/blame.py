@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from fitrl.errors import ModelError
+from fitrl.errors import ModelError, NoProbabilities
 from fitrl.language.indexed import NeedsCells
 
 _HINTS = {
@@ -43,7 +43,7 @@ def author_text(model: Any) -> Iterator[None]:
     """
     try:
         yield
-    except (_Blamed, NeedsCells):
+    except (_Blamed, NeedsCells, NoProbabilities):
         raise
     except Exception as error:
         files = set().union(*[_files(type(part)) for part in (model, *model.traits)]) - {_LANGUAGE}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fitrl.errors import ModelError
+from fitrl.errors import ModelError, NoProbabilities
 from fitrl.language.policies import Policy
 from fitrl.language.state import State, choose_state, unknown
 from fitrl.language.tables import Table, exp, onehot, table, where
@@ -317,6 +317,12 @@ class Playing(Trial):
         n_agents = self.world.n_agents
         cells = [np.broadcast_to(cell, n_agents) for cell in exp(self.probabilities[name]).cells()]
         cumulative = np.cumsum(cells, axis=0)
+        lost = int(np.isnan(cumulative[-1]).sum())
+        if lost:
+            raise NoProbabilities(
+                f"the model gives no probabilities for {name} to {lost} of {n_agents} agents in trial "
+                f"{self.world.trial + 1}: their parameters lie where it fails. Its card says where that is."
+            )
         u = self.rng.random(n_agents) * cumulative[-1]
         at = np.minimum((u >= cumulative).sum(axis=0), len(cells) - 1)
         self.log_probability[name] = policy.log_prob(at)
