@@ -41,8 +41,8 @@ def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_there_are_three_notebooks():
-    assert NAMES == ["fit_your_own_csv", "recovery_for_your_design", "two_step"]
+def test_there_are_four_notebooks():
+    assert NAMES == ["drug_study", "fit_your_own_csv", "recovery_for_your_design", "two_step"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fitrl.errors import FitError
 from fitrl.fitting.population import CURVATURE, Likelihood, Subjects, best_scale, find_subjects
 from fitrl.language.parameters import Prior
 
@@ -23,6 +24,7 @@ _HALVINGS = 8
 _ROUNDS = 200
 _WARM_UP = 5  # rounds before standard deviations move: the first modes are far off
 _INNER = 100
+_APPROACH, _NEWTON_STEPS = 3, 10  # rounds, and steps of each subject, before parabolas are laid where subjects stand
 _NEAR = 0.5  # largest move of a subject, in standard deviations, at which parabolas are trusted
 _LARGEST_RATIO = 1.35
 _SETTLED = 1e-3  # change in one round, in standard errors
@@ -178,6 +180,11 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     -------
     Mode
 
+    Raises
+    ------
+    FitError
+        If there is no mode to be found.
+
     Notes
     -----
     Likelihoods are replaced by parabolas where the subjects stand; for these, coefficients and subjects have a closed
@@ -186,8 +193,27 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     on (penalised quasi-likelihood, Breslow & Clayton 1993, 10.1080/01621459.1993.10594284, here with priors). Where a
     likelihood curves the wrong way it is taken to say nothing.
     """
-    b, scale = system.mean.astype(float), system.start.astype(float)
+    try:
+        return _find_mode(likelihood, system)
+    except np.linalg.LinAlgError:
+        raise FitError(
+            "the quick fit ran away: these data have no mode that it could find, or too little to tell effects from "
+            "the spread of subjects. Sample (without quick)."
+        ) from None
+
+
+def _find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     w = np.zeros((system.n_subjects, system.random.shape[1]))
+    b, scale, subjects = approach(
+        likelihood,
+        system,
+        system.mean.astype(float),
+        system.start.astype(float),
+        w,
+        rounds=_APPROACH,
+        newton_steps=_NEWTON_STEPS,
+    )
+    w = subjects.mode.T
     settled, near = False, False
     for n_rounds in range(1, _ROUNDS + 1):
         parabola = _parabola(likelihood, system, b, w, scale)
@@ -279,6 +305,8 @@ def _solve(system: System, parabola: tuple[np.ndarray, np.ndarray], scale: np.nd
     on_b = -covariance @ np.swapaxes(with_b, 1, 2)
     of_b = np.linalg.inv(np.diag(precision) + (curvature[:, :n, :n] + with_b @ on_b).sum(axis=0))
     right = precision * system.mean + (linear[:, :n] + np.einsum("idb,id->ib", on_b, linear[:, n:])).sum(axis=0)
+    if not (np.isfinite(of_b).all() and np.diagonal(of_b).min(initial=1.0) > 0):
+        raise np.linalg.LinAlgError
     b = of_b @ right
     w = np.einsum("ide,ie->id", covariance, linear[:, n:]) + np.einsum("idb,b->id", on_b, b)
     return _Solved(b, of_b, w, covariance, on_b)
