@@ -91,6 +91,27 @@ def study(name, data, out, studies, cores):
     return found
 
 
+def written(out):
+    """Write the subject level of every finished study as a table in Markdown."""
+    lines = [
+        "| study | converged | parameter | r | bias | RMSE | coverage of 95 % intervals |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in STUDIES:
+        folder = out / name / "study"
+        if not (folder / "recovery.csv").exists():
+            continue
+        fits, table = pd.read_csv(folder / "fits.csv"), pd.read_csv(folder / "recovery.csv")
+        first = f"`{name}` | {(fits['status'] == 'converged').sum()} of {len(fits)}"
+        for row in table[table["level"] == "subject"].to_dict("records"):
+            covered = [f"{100 * row[f'coverage{end}']:.0f} %" for end in ("", "_lower", "_upper")]
+            numbers = [f"{row['r_pooled']:.2f}", f"{row['bias']:+.2g}", f"{row['rmse']:.2g}"]
+            cells = [first, f"`{row['parameter']}`", *numbers, f"{covered[0]} ({covered[1]} to {covered[2]})"]
+            lines.append(f"| {' | '.join(cells)} |")
+            first = " | "
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -102,6 +123,7 @@ def main():
     for name in given.only:
         found = study(name, given.data, given.out, given.studies, given.cores)
         print(f"\n## {name}\n\n{found.text()}", flush=True)
+    print(f"\n{written(given.out)}")
 
 
 if __name__ == "__main__":

@@ -198,6 +198,7 @@ def test_the_options_reach_the_fit_and_unset_ones_do_not(data, tmp_path, monkeyp
         "formulas": {},
         "subjects": None,
         "pooling": "partial",
+        "correlated": False,
         "quick": False,
         "random_seed": 7,
         "target_accept": 0.95,

@@ -69,10 +69,11 @@ def pairs():
 
 
 def test_the_figures_of_a_bandit_with_reversals(bandit, tmp_path):
+    before = plt.get_fignums()
     written = report.write_figures(bandit, tmp_path / "figures")
     assert {path.stem for path in written} == {"group", "subjects", "trace", "learning", "stay", "reversal"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
-    assert not plt.get_fignums()  # all are closed again
+    assert plt.get_fignums() == before  # all are closed again
 
 
 def test_options_that_differ_have_accuracies_instead_of_reversals(pairs):
