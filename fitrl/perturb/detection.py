@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from fitrl.errors import StudyError
 from fitrl.fitting.simulate import Simulation, draw_population, usual_sd
-from fitrl.fitting.store import load, staged
+from fitrl.fitting.store import load
 from fitrl.fitting.truth import Truth, from_fit
 from fitrl.hierarchy.plan import population_start
 from fitrl.hierarchy.priors import prior_tables
@@ -24,7 +24,7 @@ from fitrl.perturb.perturbation import Perturbation
 from fitrl.perturb.population import crossover, population, two_groups
 from fitrl.perturb.power import confirmation_table, lay_out, power_table
 from fitrl.study import measure
-from fitrl.study.design import Cell, Design, declare_study, open_folder, read_bounds
+from fitrl.study.design import Cell, Design, declare_study, open_folder, read_bounds, write_study
 from fitrl.study.run import FAILURES, finish, write_result
 
 if TYPE_CHECKING:
@@ -84,12 +84,7 @@ class Detection:
             "fits": self.fits,
             "estimates": self.estimates,
         }
-        with staged(folder) as stage:
-            for name, table in tables.items():
-                table.to_csv(stage / f"{name}.csv", index=False, lineterminator="\n")
-            (stage / "report.txt").write_text(self.text(), encoding="utf-8")
-            write_power(self, stage / "figures")
-        return Path(folder)
+        return write_study(folder, tables, self.text(), partial(write_power, self))
 
 
 @dataclass(frozen=True)

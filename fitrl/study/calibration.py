@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import pandas as pd
 from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
 
 from fitrl.errors import StudyError
-from fitrl.fitting.store import staged
 from fitrl.fitting.truth import Truth, from_prior
 from fitrl.study import statistics
-from fitrl.study.design import Cell, Design, declare_study, open_folder
+from fitrl.study.design import Cell, Design, declare_study, open_folder, write_study
 from fitrl.study.run import run
 
 BAND = 0.95
@@ -72,12 +71,8 @@ class Calibration:
         """Write tables, ``report.txt`` and ``figures/`` into a folder, all or none of them."""
         from fitrl.study.figures import write_calibration
 
-        with staged(folder) as stage:
-            for name, table in {"calibration": self.table, "ranks": self.ranks, "fits": self.fits}.items():
-                table.to_csv(stage / f"{name}.csv", index=False, lineterminator="\n")
-            (stage / "report.txt").write_text(self.text(), encoding="utf-8")
-            write_calibration(self, stage / "figures")
-        return Path(folder)
+        tables = {"calibration": self.table, "ranks": self.ranks, "fits": self.fits}
+        return write_study(folder, tables, self.text(), partial(write_calibration, self))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 import fitrl
 from fitrl.errors import StudyError
@@ -408,3 +409,30 @@ def _flat(design: Design) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 70 else f"{text[:67]}..."
+
+
+def write_study(folder: str | Path, tables: Mapping[str, pd.DataFrame], text: str, draw: Callable[[Path], Any]) -> Path:
+    """Write what a finished study says into its folder, all of it or nothing.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the study.
+    tables : mapping of str to DataFrame
+        By the name of the CSV file.
+    text : str
+        Of ``report.txt``.
+    draw : callable
+        Writes the figures into the folder that it is given.
+
+    Returns
+    -------
+    Path
+        `folder`.
+    """
+    with staged(folder) as stage:
+        for name, table in tables.items():
+            table.to_csv(stage / f"{name}.csv", index=False, lineterminator="\n")
+        (stage / "report.txt").write_text(text, encoding="utf-8")
+        draw(stage / "figures")
+    return Path(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from fitrl.errors import StudyError
-from fitrl.fitting.store import load, staged
+from fitrl.fitting.store import load
 from fitrl.fitting.truth import Truth, from_fit, from_prior
 from fitrl.study import statistics
-from fitrl.study.design import Cell, Design, declare_study, open_folder
+from fitrl.study.design import Cell, Design, declare_study, open_folder, write_study
 from fitrl.study.run import run
 
 if TYPE_CHECKING:
@@ -72,12 +72,7 @@ class Recovery:
             "subjects": self.subjects,
             "population": self.population,
         }
-        with staged(folder) as stage:
-            for name, table in tables.items():
-                table.to_csv(stage / f"{name}.csv", index=False, lineterminator="\n")
-            (stage / "report.txt").write_text(self.text(), encoding="utf-8")
-            write_recovery(self, stage / "figures")
-        return Path(folder)
+        return write_study(folder, tables, self.text(), partial(write_recovery, self))
 
 
 def recover(
