@@ -177,8 +177,18 @@ class Interpreted:
         scores = dict(zip(self.program.log_probability, results[:n], strict=True))
         return scores, dict(zip(self.program.parameters, results[n:], strict=True))
 
+    def totals(self, values, weights: dict[str, float]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Sums of the log probabilities by emission, and gradients of their weighted sum, of ``total``."""
+        with np.errstate(all="ignore"):
+            one_each = {name: np.array([weight]) for name, weight in weights.items()}
+            results = self.scope["total"](*self.inputs(values, one_each))
+        results = results if isinstance(results, tuple) else (results,)
+        n = len(self.program.log_probability)
+        found = {k: float(r.sum()) for k, r in zip(self.program.log_probability, results[:n], strict=True)}
+        return found, dict(zip(self.program.parameters, results[n:], strict=True))
+
     def inputs(self, values, weights=None) -> list[np.ndarray]:
-        """Arguments of the emitted ``gradient``."""
+        """Arguments of the emitted ``gradient``, and with one weight per emission those of ``total``."""
         arrays, program = self.likelihood.arrays, self.program
         inputs = [x for k in program.parameters for x in (np.asarray(values[k], float), arrays[f"index_{k}"])]
         inputs += [arrays[f"trial_{k}"] for k in program.columns]

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import pytensor
+import pytensor.tensor as pt
 import pytest
 from example_models import StimulusActionTask, TwoStep, WorkingMemory
 from fast_engine import (
@@ -246,6 +247,58 @@ def test_two_emissions_share_one_node(two_emissions):
     agree(fast(values, weights), model, task, fast.rows, values, weights=weights)
 
 
+def same_sums(python, values, rows, rng):
+    """What ``total`` adds up is what ``gradient`` says of each response."""
+    one = {name: float(rng.normal()) for name in python.program.log_probability}
+    weights = {name: np.full(len(at), one[name]) for name, at in scored(python.program, rows).items()}
+    (scores, slope), (totals, found) = python(values, weights), python.totals(values, one)
+    for name, each in scores.items():
+        assert totals[name] == pytest.approx(each.sum(), rel=1e-12, abs=1e-12)
+    for name, expected in slope.items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sums_are_those_of_the_responses(name):
+    model, task, rows, values = situation(name)
+    same_sums(Interpreted(model, task, rows), values, rows, np.random.default_rng(1))
+
+
+def test_sums_of_several_emissions_and_of_values_by_row():
+    rng = np.random.default_rng(2)
+    model, task, values, rows = holes_in_response_times()
+    same_sums(Interpreted(model, task, rows), values, rows, rng)
+    (base,), task = MODELS["plain"]
+    model = find(base)
+    rows, shapes, values = three_shapes(model, task, (9, 4, 14), rng)
+    same_sums(Interpreted(model, task, rows, shapes), values, rows, rng)
+
+
+def summed(fast, extra=None):
+    """Compile the sum of all log probabilities, each emission with a weight, and its gradient."""
+    values = {name: pt.dvector(name) for name in fast.program.parameters}
+    found = fast.current.scores(values, fast.arrays, {})
+    total = sum((k + 2.0) * score.sum() for k, score in enumerate(found.values()))
+    outputs = [total, *pytensor.grad(total, list(values.values())), *(extra(found) if extra else [])]
+    function = pytensor.function([*values.values(), *fast.arrays.values()], outputs, on_unused_input="ignore")
+    return function, lambda given: function(*given.values(), *fast.current.arrays.values())
+
+
+def test_single_responses_are_left_out_where_nobody_asks(two_emissions):
+    _, _, fast, values = two_emissions
+    function, call = summed(fast)
+    assert kernel_nodes(function) == ["TotalAndGradient"]
+    total, *gradients = call(values)
+    counts = {name: len(at) for name, at in scored(fast.program, fast.rows).items()}
+    weights = {name: np.full(n, k + 2.0) for k, (name, n) in enumerate(counts.items())}
+    scores, expected = fast(values, weights)
+    assert total == pytest.approx(sum((weights[name] * score).sum() for name, score in scores.items()), rel=1e-12)
+    for found, name in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(found, expected[name], rtol=1e-12, atol=1e-12)
+    for extra in (lambda found: [next(iter(found.values()))], lambda found: [next(iter(found.values())).max()]):
+        assert kernel_nodes(summed(fast, extra)[0]) == ["LogLikelihoodAndGradient"]
+
+
 def test_three_shapes_compiled():
     (base,), task = MODELS["plain"]
     model = find(base)
@@ -368,7 +421,7 @@ def built():
 def test_pymc_uses_one_node(built):
     model, _ = built
     function = model.logp_dlogp_function(ravel_inputs=True)._pytensor_function
-    assert kernel_nodes(function) == ["LogLikelihoodAndGradient"]
+    assert kernel_nodes(function) == ["TotalAndGradient"]
     assert kernel_nodes(model.compile_logp().f) == ["LogLikelihood"]
 
 
@@ -376,9 +429,7 @@ def test_pymc_two_choices_share_one_node():
     _, _, _, rows, _ = example("TwoStep")
     data = frame(rows, {k: k for k in ("choice1", "state2", "choice2", "outcome")})
     with_two = fitrl.build(TwoStep, data)
-    assert kernel_nodes(with_two.logp_dlogp_function(ravel_inputs=True)._pytensor_function) == [
-        "LogLikelihoodAndGradient"
-    ]
+    assert kernel_nodes(with_two.logp_dlogp_function(ravel_inputs=True)._pytensor_function) == ["TotalAndGradient"]
 
 
 def test_find_map_and_pointwise_log_likelihood(built):

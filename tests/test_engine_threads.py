@@ -54,6 +54,12 @@ def test_workers_change_no_number():
     for n in (1, 2, 6, 11):
         arrays["sizes"][-1] = n
         same(fast(values), expected, rtol=0, atol=0)  # every subject is in one block
+    python = Interpreted(model, task, rows, n_cores=3)
+    expected = python.totals(values, {"choice": 1.0})
+    for n in (1, 2, 6):
+        python.likelihood.arrays["sizes"][-1] = n
+        assert python.totals(values, {"choice": 1.0})[0] == expected[0]
+        same(python.totals(values, {"choice": 1.0})[1:], expected[1:], rtol=0, atol=0)
     arrays["index_alpha"][:] = 0  # one value for all, which all workers add to
     found = []
     for n in (1, 4, 4):

@@ -220,15 +220,17 @@ def emit(program: Program, passes: Passes, by_row: frozenset[str] = frozenset(),
     """
     names = Names(program, len(passes.tape), by_row)
     parts = [_forward_row(names, passes), _reverse_row(names, passes), _log_likelihood(names)]
-    parts += [_gradient_of_blocks(names), _gradient_in_threads(names)] if threaded else [_gradient(names)]
+    for total in (False, True):
+        worked = [_of_blocks(names, total), _in_threads(names, total)]
+        parts += worked if threaded else [_gradient(names, total)]
     return "\n\n\n".join(parts) + "\n"
 
 
 # Names that the kernel uses itself; one of the model's that is the same gets an underscore.
 _RESERVED = re.compile(
     r"[bcikst]|t\d+|(tape|p|d)_.*|first|last|width|longest|sizes|blocks|np|inf|nan|select|fabs|exp|expm1|log|log1p|tanh|sqrt"
-    r"|float|range|max|min|row|exp_unit|log1p_unit|(forward|reverse)_row|log_likelihood|gradient|gradient_of_blocks"
-    r"|worker|in_threads|added_up"
+    r"|float|range|max|min|row|exp_unit|log1p_unit|(forward|reverse)_row|log_likelihood|(gradient|total)(_of_blocks)?"
+    r"|worker|in_threads|added_up|total_.*"
 )
 
 
@@ -350,11 +352,17 @@ def _scores(names: Names) -> list[str]:
     return [f"p_{e}" for e in names.emissions]
 
 
-def _results(names: Names) -> list[str]:
+def _totals(names: Names) -> list[str]:
+    return [f"total_{e}" for e in names.emissions]
+
+
+def _results(names: Names, total: bool = False) -> list[str]:
+    if total:  # by block, so that what they add up to is the same for any number of workers
+        return [f"{found} = np.zeros(blocks.shape[0] - 1)" for found in _totals(names)]
     return [f"{score} = np.zeros(sizes[{k + 1}])" for k, score in enumerate(_scores(names))]
 
 
-def _forward_block(names: Names) -> list[str]:
+def _forward_block(names: Names, total: bool = False) -> list[str]:
     lines = ["first, last = blocks[b], blocks[b + 1]"]
     for name in names.parameters:
         if name not in names.by_row:
@@ -380,7 +388,11 @@ def _forward_block(names: Names) -> list[str]:
     for name, (f, place) in names.writes.items():
         lines += ["    for i in range(width):", f"        {f}_table[{place}, i] = {name}_row[i]"]
     for name in names.emissions:
-        lines += ["    for i in range(width):", f"        k = {name}_place[s, i]"]
+        lines += ["    for i in range(width):"]
+        if total:
+            lines += [f"        total_{name}_row[i] += select({name}_place[s, i] >= 0, p_{name}_row[i], 0.0)"]
+            continue
+        lines += [f"        k = {name}_place[s, i]"]
         lines += ["        if k >= 0:", f"            p_{name}[k] = p_{name}_row[i]"]
     return lines
 
@@ -391,40 +403,58 @@ def _log_likelihood(names: Names) -> str:
     return "\n".join([f"def log_likelihood({', '.join(names.inputs)}):", *_indent(lines, 1)])
 
 
-def _gradient(names: Names) -> str:
-    lines = _results(names)
+def _function(total: bool) -> str:
+    """Name what runs both passes: with a log probability and a weight for each trial, or with sums and one weight."""
+    return "total" if total else "gradient"
+
+
+def _gradient(names: Names, total: bool) -> str:
+    lines = _results(names, total)
     lines += [f"d_{n} = np.zeros({n}.shape[0])" for n in names.parameters]
-    lines += _both_passes(names, "range(blocks.shape[0] - 1)")
-    lines += [f"return {', '.join([*_scores(names), *[f'd_{n}' for n in names.parameters]])}"]
-    return "\n".join([f"def gradient({', '.join([*names.inputs, *names.cotangents])}):", *_indent(lines, 1)])
+    lines += _both_passes(names, total, "range(blocks.shape[0] - 1)")
+    lines += [f"return {', '.join([*_found(names, total), *[f'd_{n}' for n in names.parameters]])}"]
+    head = f"def {_function(total)}({', '.join([*names.inputs, *names.cotangents])}):"
+    return "\n".join([head, *_indent(lines, 1)])
 
 
-def _shared(names: Names) -> str:
-    """List what every worker is given: the arguments of ``gradient``, and where its results go."""
-    return ", ".join([*names.inputs, *names.cotangents, *_scores(names), *[f"d_{n}" for n in names.parameters]])
+def _found(names: Names, total: bool) -> list[str]:
+    return _totals(names) if total else _scores(names)
 
 
-def _gradient_of_blocks(names: Names) -> str:
+def _shared(names: Names, total: bool) -> str:
+    """List what every worker is given: the arguments of the function, and where its results go."""
+    return ", ".join([*names.inputs, *names.cotangents, *_found(names, total), *[f"d_{n}" for n in names.parameters]])
+
+
+def _of_blocks(names: Names, total: bool) -> str:
     """Both passes of the blocks of one worker, which has buffers and a row of the gradients to itself."""
-    lines = _both_passes(names, "range(worker, blocks.shape[0] - 1, sizes[-1])", "worker, ")
-    return "\n".join([f"def gradient_of_blocks(worker, {_shared(names)}):", *_indent(lines, 1)])
+    lines = _both_passes(names, total, "range(worker, blocks.shape[0] - 1, sizes[-1])", "worker, ")
+    return "\n".join([f"def {_function(total)}_of_blocks(worker, {_shared(names, total)}):", *_indent(lines, 1)])
 
 
-def _gradient_in_threads(names: Names) -> str:
-    lines = _results(names)
+def _in_threads(names: Names, total: bool) -> str:
+    lines = _results(names, total)
     lines += [f"d_{n} = np.zeros((sizes[-1], {n}.shape[0]))" for n in names.parameters]
-    lines += [f"in_threads(gradient_of_blocks, sizes[-1], ({_shared(names)}))"]
-    lines += [f"return {', '.join([*_scores(names), *[f'added_up(d_{n})' for n in names.parameters]])}"]
-    return "\n".join([f"def gradient({', '.join([*names.inputs, *names.cotangents])}):", *_indent(lines, 1)])
+    lines += [f"in_threads({_function(total)}_of_blocks, sizes[-1], ({_shared(names, total)}))"]
+    lines += [f"return {', '.join([*_found(names, total), *[f'added_up(d_{n})' for n in names.parameters]])}"]
+    head = f"def {_function(total)}({', '.join([*names.inputs, *names.cotangents])}):"
+    return "\n".join([head, *_indent(lines, 1)])
 
 
-def _both_passes(names: Names, blocks: str, worker: str = "") -> list[str]:
+def _both_passes(names: Names, total: bool, blocks: str, worker: str = "") -> list[str]:
     lines = _prepare(names)
     adjoints = [f"d_{n}" for n in (*names.cells, *names.reads, *names.writes)]
     lines += [f"{n}_row = np.empty(width)" for n in (*adjoints, *names.cotangents)]
     lines += [f"d_{f}_table = np.empty(({table.n_cells}, width))" for f, table in names.tables.items()]
     lines += [f"d_{n}_row = np.empty(width)" for n in names.parameters]
-    lines += [f"for b in {blocks}:", *_indent(_forward_block(names), 1)]
+    if total:
+        lines += [f"total_{e}_row = np.empty(width)" for e in names.emissions]
+    lines += [f"for b in {blocks}:"]
+    if total:
+        lines += _indent([f"total_{e}_row[:] = 0.0" for e in names.emissions], 1)
+    lines += _indent(_forward_block(names, total), 1)
+    if total:
+        lines += _indent([f"total_{e}[b] = total_{e}_row.sum()" for e in names.emissions], 1)
     lines += _indent([f"d_{c}_row[:] = 0.0" for c in names.cells], 1)
     lines += _indent([f"d_{f}_table[:] = 0.0" for f in names.tables], 1)
     lines += _indent([f"d_{n}_row[:] = 0.0" for n in names.parameters if n not in names.by_row], 1)
@@ -434,7 +464,11 @@ def _both_passes(names: Names, blocks: str, worker: str = "") -> list[str]:
             lines += ["        for i in range(width):", f"            {name}_row[i] = {name}[{name}_index[s, i]]"]
             lines += [f"        d_{name}_row[:] = 0.0"]
     for name in names.emissions:
-        lines += ["        for i in range(width):", f"            k = {name}_place[s, i]"]
+        lines += ["        for i in range(width):"]
+        if total:
+            lines += [f"            d_{name}_row[i] = select({name}_place[s, i] >= 0, d_{name}[0], 0.0)"]
+            continue
+        lines += [f"            k = {name}_place[s, i]"]
         lines += [f"            d_{name}_row[i] = d_{name}[k] if k >= 0 else 0.0"]
     for name, (f, place) in reversed(names.writes.items()):
         lines += ["        for i in range(width):", f"            k = {place}"]

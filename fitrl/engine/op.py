@@ -2,7 +2,9 @@
 
 `LogLikelihood` is the forward pass. Its gradient is `LogLikelihoodAndGradient`, which runs both passes block by block
 and returns the log probabilities as well, so that a rewrite can drop the separate forward pass: a log density
-with its gradient is one node, and the history of a block never leaves the cache.
+with its gradient is one node, and the history of a block never leaves the cache. Where log probabilities are only
+added up, as samplers do, another rewrite makes it `TotalAndGradient`, which saves a third of the time: what is written
+and read for single responses goes through memory.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from pytensor.graph.traversal import ancestors
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 from pytensor.scalar.basic import Add
+from pytensor.tensor.basic import Alloc
 from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.math import Sum
 
 from fitrl.engine import threads, vector_math
 from fitrl.engine.derive import derive
@@ -89,8 +93,9 @@ def _compiled(text: str, key: str, function: str) -> Any:
         scope[row] = numba.njit(
             compiled[row], pipeline_class=_NoAlias, fastmath=vector_math.FASTMATH, error_model="numpy"
         )
-    if "gradient_of_blocks" in compiled:
-        scope["gradient_of_blocks"] = numba_njit(compiled["gradient_of_blocks"], fastmath=False, error_model="numpy")
+    if f"{function}_of_blocks" in compiled:
+        part = compiled[f"{function}_of_blocks"]
+        scope[f"{function}_of_blocks"] = numba_njit(part, fastmath=False, error_model="numpy")
     # The driver goes through PyTensor's door, which caches it on disk with the rows linked into it.
     part = next(p for p in text.split("\n\n\n") if p.startswith(f"def {function}("))
     driver = compile_numba_function_src(part, function, global_env=scope, cache_key=f"{key}_{function}")
@@ -177,8 +182,26 @@ class LogLikelihoodAndGradient(_KernelOp):
         return Apply(self, inputs, [*outputs, *[pt.dvector(f"d_{name}") for name in names.parameters]])
 
 
+class TotalAndGradient(_KernelOp):
+    """Sums of the log probabilities and the gradient of their weighted sum with respect to the parameters.
+
+    Inputs are those of `LogLikelihood` and one weight per emission, shape (1,). The sums come block by block. This is
+    what a sampler needs: nothing is written or read for single responses.
+    """
+
+    function = "total"
+
+    def make_node(self, *inputs: Any) -> Apply:
+        """Build the node: one vector per emission, to be added up, and one per parameter."""
+        inputs = tuple(pt.as_tensor(x) for x in inputs)
+        names = self.kernel.names
+        outputs = [pt.dvector(f"total_{name}") for name in names.emissions]
+        return Apply(self, inputs, [*outputs, *[pt.dvector(f"d_{name}") for name in names.parameters]])
+
+
 @register_funcify_and_cache_key(LogLikelihood)
 @register_funcify_and_cache_key(LogLikelihoodAndGradient)
+@register_funcify_and_cache_key(TotalAndGradient)
 def _funcify(op: _KernelOp, node: Apply | None = None, **kwargs: Any) -> tuple[Any, str]:
     return op.kernel.compiled(op.function), f"{op.kernel.key}_{op.function}"
 
@@ -223,6 +246,31 @@ def _add_the_weights(fgraph: Any, node: Apply) -> list[Variable] | None:
     return None
 
 
+@node_rewriter([LogLikelihoodAndGradient])
+def _only_add_up(fgraph: Any, node: Apply) -> dict[Variable, Variable] | None:
+    """Where log probabilities are only added up, and all weigh the same, leave out what single ones need."""
+    n = len(node.op.kernel.names.emissions)
+    weights = [_the_same_for_all(weight) for weight in node.inputs[-n:]]
+    sums = [[client for client, _ in fgraph.clients[scores]] for scores in node.outputs[:n]]
+    if any(weight is None for weight in weights) or not all(_is_sum(client) for found in sums for client in found):
+        return None
+    found = TotalAndGradient(node.op.kernel)(*node.inputs[:-n], *weights, return_list=True)
+    replaced = dict(zip(node.outputs[n:], found[n:], strict=True))
+    return replaced | {c.outputs[0]: t.sum() for t, clients in zip(found, sums, strict=False) for c in clients}
+
+
+def _the_same_for_all(weights: Variable) -> Variable | None:
+    """Return the number that a vector consists of, shape (1,); None if it may have several."""
+    if weights.owner is None or not isinstance(weights.owner.op, Alloc):
+        return None
+    value = weights.owner.inputs[0]
+    return pt.atleast_1d(value) if all(value.type.broadcastable) else None
+
+
+def _is_sum(node: Apply) -> bool:
+    return isinstance(node.op, Sum) and node.outputs[0].type.ndim == 0
+
+
 optdb.register("fitrl_add_the_weights", dfs_rewriter(_add_the_weights), "fast_run", "numba", "fitrl", position=2.1)
 optdb.register(
     "fitrl_use_the_forward_pass",
@@ -232,3 +280,4 @@ optdb.register(
     "fitrl",
     position=2.2,
 )
+optdb.register("fitrl_only_add_up", dfs_rewriter(_only_add_up), "fast_run", "numba", "fitrl", position=2.3)

@@ -31,8 +31,8 @@ def source(model: Any, task: Any = None, by_row: Iterable[str] = ()) -> str:
     Returns
     -------
     str
-        Python source. ``forward_row`` and ``reverse_row`` are one trial of many subjects; ``log_likelihood`` and
-        ``gradient`` the loops around them.
+        Python source. ``forward_row`` and ``reverse_row`` are one trial of many subjects; ``log_likelihood``,
+        ``gradient`` and ``total`` (which adds up instead of keeping single responses) the loops around them.
 
     Raises
     ------
