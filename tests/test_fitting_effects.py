@@ -142,18 +142,17 @@ def test_the_first_look_knows_effects_and_slopes():
     }
     assert found.population["alpha_effect"][0] == pytest.approx(0.8 + slope.mean(), abs=0.4)
     assert found.population["alpha_slope_sigma"][0] == pytest.approx(1.2, rel=0.4)
-    assert found.information["alpha_slope"].precision.shape == (n, 1)
-    for name, truth in (("alpha", own), ("alpha_slope", slope)):
+    for name, truth in (("alpha", own), ("alpha_slope_1", slope)):
         information = found.information[name]
-        mean = (information.weighted / np.maximum(information.precision, 1e-9)).ravel()
-        informed = information.precision.ravel() > 0.5
+        mean = information.weighted / np.maximum(information.precision, 1e-9)
+        informed = information.precision > 0.5
         assert informed.mean() > 0.6
         assert np.corrcoef(mean[informed], truth[informed])[0, 1] > 0.7
-        error = ((mean - truth) * np.sqrt(information.precision.ravel()))[informed]
+        error = ((mean - truth) * np.sqrt(information.precision))[informed]
         assert 0.5 < np.sqrt((error**2).mean()) < 2.0
     starts = found.start(3)
     assert {k: v.shape for k, v in starts.items()} == {
-        "alpha_offset": (n,), "alpha_slope_offset": (n, 1), "beta_offset": (n,)
+        "alpha_offset": (n,), "alpha_slope_1_offset": (n,), "beta_offset": (n,)
     }  # fmt: skip
 
 

@@ -9,12 +9,14 @@ import pandas as pd
 import pymc as pm
 import pytest
 from rich.console import Console
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import beta, multivariate_normal
 
 import fitrl
 from fitrl.errors import FitError, ModelError
-from fitrl.hierarchy.correlation import SHAPE, Correlated
+from fitrl.fitting.spread import covariance
+from fitrl.fitting.tables import population_mean
+from fitrl.hierarchy.correlation import SHAPE, Correlated, correlation_draws
 from fitrl.hierarchy.parametrization import Information, inform
 from fitrl.show.summary import render_summary
 
@@ -130,6 +132,84 @@ def test_saved_loaded_and_shown(fitted, tmp_path):
     console = Console(width=80, file=StringIO())
     console.print(render_summary(again))
     assert "alpha, beta" in console.file.getvalue()
+
+
+def test_draws_of_a_block_follow_the_prior_of_the_whole():
+    drawn = correlation_draws(2, 4, 4000, np.random.default_rng(1))
+    assert (drawn[:, 0, 0] == 1).all()
+    shape = SHAPE - 1 + 4 / 2
+    quantiles = np.linspace(0.05, 0.95, 10)
+    np.testing.assert_allclose(
+        np.quantile(drawn[:, 0, 1], quantiles), 2 * beta(shape, shape).ppf(quantiles) - 1, atol=0.03
+    )
+    assert np.linalg.eigvalsh(correlation_draws(3, 3, 500, np.random.default_rng(2))).min() > 0
+
+
+def test_covariance_of_cells_by_hand():
+    sd, r = np.array([1.2, 0.8]), np.array([[1.0, 0.5], [0.5, 1.0]])
+    of_levels = np.array([[1.0, -0.5], [1.0, 0.5]])  # rows: before, after
+    by_hand = of_levels @ (r * sd * sd[:, None]) @ of_levels.T
+    for j, k in ((0, 0), (0, 1), (1, 1)):
+        assert covariance(sd, r, of_levels[j, 1:], of_levels[k, 1:]) == pytest.approx(by_hand[j, k])
+
+
+def two_sessions(n, trials, correlation, seed):
+    """Q-learners under placebo and drug, whose level of the learning rate goes with what the drug does."""
+    rng = np.random.default_rng(seed)
+    level, change = rng.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], size=n).T
+    parts = []
+    for drug in (-0.5, 0.5):
+        eta, q, who = -0.4 + level + (0.5 + change) * drug, np.full((2, n), 0.5), np.arange(n)
+        for trial in range(trials):
+            choice = (rng.random(n) < expit(6.0 * (q[1] - q[0]))).astype(int)
+            outcome = (rng.random(n) < np.where(choice == trial // 15 % 2, 0.85, 0.15)).astype(float)
+            q[choice, who] += expit(eta) * (outcome - q[choice, who])
+            row = {"subject": who, "drug": "placebo" if drug < 0 else "verum", "session": 1 if drug < 0 else 2}
+            parts.append(pd.DataFrame({**row, "trial": trial, "choice": choice, "outcome": outcome}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_slopes_join_in():
+    """Subjects drawn from the model: level and difference correlate as it says."""
+    n = 300
+    frame = two_sessions(n, 1, 0.0, seed=1)
+    wide = {"alpha": {"effects": {"slopes": "uniform(0.5, 1)"}, "scale": "uniform(0.5, 1)"}}
+    settings = {"formulas": {"alpha": "drug + (drug | subject)"}, "correlated": True, "priors": wide}
+    model = fitrl.build("q_learning", frame, **settings)
+    names = ["alpha, alpha: drug[verum - placebo]", "alpha, beta", "alpha: drug[verum - placebo], beta"]
+    assert list(model.coords["deviation_pair"]) == names
+    drawn = pm.sample_prior_predictive(60, model=model, var_names=["alpha", "correlation"], random_seed=3)["prior"]
+    placebo, verum = logit(drawn["alpha"].values[0].reshape(60, n, 2)).transpose(2, 0, 1)
+    seen = [np.corrcoef((p + v) / 2, v - p)[0, 1] for p, v in zip(placebo, verum, strict=True)]
+    stated = drawn["correlation"].values[0, :, 0]
+    assert stated.std() > 0.2
+    np.testing.assert_allclose(seen, stated, atol=5 / np.sqrt(n))
+
+
+def test_a_drug_that_helps_those_who_need_it():
+    """Level and response correlate at -.7, so that sessions differ in how much subjects differ."""
+    frame = two_sessions(60, 150, -0.7, seed=4)
+    wide = {name: {"effects": {"slopes": "halfnormal(1)"}} for name in ("alpha", "beta")}
+    fit = fitrl.fit(
+        "q_learning", frame, formulas={"alpha": "drug + (drug | subject)"}, priors=wide, correlated=True,
+        random_seed=1, progressbar=False, chains=2, draws=500, tune=500,
+    )  # fmt: skip
+    row = fitrl.correlations(fit).iloc[0]
+    assert row[["parameter_1", "parameter_2"]].tolist() == ["alpha", "alpha: drug[verum - placebo]"]
+    assert row["hdi95_upper"] < 0
+    assert row["hdi95_lower"] < -0.7 < row["hdi95_upper"]
+    posterior = fit.idata["posterior"]
+    s, t = posterior["alpha_sigma"].values, posterior["alpha_slope_sigma"].values[..., 0]
+    r = posterior["correlation"].values[..., 0]
+    before, after = s**2 + t**2 / 4 - r * s * t, s**2 + t**2 / 4 + r * s * t
+    kept = fitrl.reliability(fit, "drug", separate=False).iloc[0]
+    assert kept["post_mean"] == pytest.approx(((s**2 - t**2 / 4) / np.sqrt(before * after)).mean())
+    assert (before > 1.5 * after).mean() > 0.95
+    means = fitrl.cells(fit).query("parameter == 'alpha' and quantity == 'pop_mean'").set_index("drug")["post_mean"]
+    for drug, sign, variance in (("placebo", -1, before), ("verum", 1, after)):
+        eta = posterior["alpha_mu"].values + sign * posterior["alpha_effect"].values[..., 0] / 2
+        of_population = population_mean(eta, np.sqrt(variance), fit.plan.parameters["alpha"])
+        assert means[drug] == pytest.approx(of_population.mean())
 
 
 def test_what_cannot_be_correlated_is_refused():

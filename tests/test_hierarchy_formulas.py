@@ -408,7 +408,7 @@ def test_likelihood_equals_that_of_parameters_assigned_by_hand(engine):
         "alpha_sigma_log__": np.log(0.6),
         "alpha_offset": rng.normal(size=4),
         "alpha_slope_sigma_log__": np.log([0.5]),
-        "alpha_slope_offset": rng.normal(size=(4, 1)),
+        "alpha_slope_1_offset": rng.normal(size=4),
         "beta_level": np.array([0.5, 1.4]),
         "beta_sigma_log__": np.log(0.3),
         "beta_offset": rng.normal(size=4),
@@ -418,7 +418,7 @@ def test_likelihood_equals_that_of_parameters_assigned_by_hand(engine):
     drug = np.where(frame["drug"] == "levodopa", 0.5, -0.5)
     group = np.where(frame["group"] == "patient", 0.5, -0.5)
     eta = -0.3 + 0.9 * drug - 0.4 * group + 0.7 * drug * group
-    eta += 0.6 * point["alpha_offset"][who] + 0.5 * point["alpha_slope_offset"][who, 0] * drug
+    eta += 0.6 * point["alpha_offset"][who] + 0.5 * point["alpha_slope_1_offset"][who] * drug
     log_beta = np.where(frame["volatile"] == "yes", 1.4, 0.5) + 0.3 * point["beta_offset"][who]
     assert found == pytest.approx(by_hand(frame, expit(eta), np.exp(log_beta)), rel=1e-9)
 

@@ -1,5 +1,6 @@
 """Studies: what is on disk after any end, what is continued, what is refused; small quick fits."""
 
+import dataclasses
 import json
 import logging
 import subprocess
@@ -20,6 +21,7 @@ from fitrl.fitting.truth import Truth, from_fit, from_prior
 from fitrl.hierarchy.links import link_of
 from fitrl.models import declare, q_learning
 from fitrl.study import measure
+from fitrl.study import run as study_run
 from fitrl.study.design import Cell, Design
 
 SMALL = {"subjects": 4, "trials": 20, "quick": True, "random_seed": 7, "progressbar": False}
@@ -165,8 +167,6 @@ def test_slips_are_found_before_anything_is_done(tmp_path, change, words):
 
 
 def test_data_that_cannot_be_fitted_are_counted(tmp_path, monkeypatch):
-    from fitrl.study import run
-
     calls = []
 
     def sometimes(*args, **kwargs):
@@ -175,12 +175,12 @@ def test_data_that_cannot_be_fitted_are_counted(tmp_path, monkeypatch):
             raise FitError("no such luck")
         return fitrl.fit(*args, **kwargs)
 
-    monkeypatch.setattr(run, "fit", sometimes)
+    monkeypatch.setattr(study_run, "fit", sometimes)
     found = recover(tmp_path / "a")
     assert found.fits["status"].tolist() == ["failed", "quick"]
     assert "1 of 2 data sets could not be fitted" in found.text()
     assert "no such luck" in found.text()
-    monkeypatch.setattr(run, "fit", lambda *a, **k: (_ for _ in ()).throw(FitError("never")))
+    monkeypatch.setattr(study_run, "fit", lambda *a, **k: (_ for _ in ()).throw(FitError("never")))
     with pytest.raises(StudyError, match=r"no data set of this study could be fitted.*never"):
         recover(tmp_path / "b")
 
@@ -253,6 +253,25 @@ def test_a_study_from_a_fit(quick_fit, tmp_path):
         recover(tmp_path / "other", model="q_learning", traits=["lapse"], fit=quick_fit)
     with pytest.raises(StudyError, match="truth"):
         recover(tmp_path / "study", studies=1)  # from the priors, in the folder of a study from a fit
+
+
+def test_fits_of_a_study_may_have_correlated_parameters(quick_fit, tmp_path, monkeypatch):
+    asked = []
+
+    def quickly(*args, correlated, quick, random_seed, **kwargs):
+        asked.append(correlated)
+        return fitrl.fit(*args, quick=True, random_seed=random_seed, priors=kwargs["priors"])
+
+    monkeypatch.setattr(study_run, "fit", quickly)
+    sampled = {"studies": 1, "quick": False, "draws": 10, "tune": 10}
+    recover(tmp_path / "correlated", correlated=True, **sampled)
+    recover(tmp_path / "plain", **sampled)
+    of_correlated = dataclasses.replace(quick_fit, spec=dataclasses.replace(quick_fit.spec, correlated=True))
+    recover(tmp_path / "as_the_fit", model=None, fit=of_correlated, **sampled)
+    recover(tmp_path / "not_as_the_fit", model=None, fit=of_correlated, correlated=False, **sampled)
+    assert asked == [True, False, True, False]
+    with pytest.raises(StudyError, match="no-correlated"):
+        recover(tmp_path / "quick", correlated=True)
 
 
 def test_simulate_takes_a_fit_the_prior_or_neither(quick_fit):

@@ -47,6 +47,10 @@ def recover(
     pooling: Annotated[
         Literal["partial", "none"] | None, typer.Option(help="Of the fits [partial, or that of --from].")
     ] = None,
+    correlated: Annotated[
+        bool | None,
+        typer.Option("--correlated/--no-correlated", help="Correlated parameters in the fits [no, or as in --from]."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Approximations instead of sampling; marked as such.")] = False,
     draws: Draws = None,
     tune: Tune = None,
@@ -73,6 +77,7 @@ def recover(
             "priors": priors,
             "fixed": parse.numbers(fix or [], "--fix", "--fix beta=3"),
             "pooling": pooling,
+            "correlated": correlated,
             "quick": quick,
             "random_seed": seed,
             "cores": cores,

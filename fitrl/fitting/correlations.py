@@ -1,4 +1,4 @@
-"""Correlations between the parameters of subjects, as the model estimates them."""
+"""Correlations between what subjects differ in, as the model estimates them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import pandas as pd
 from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import SAMPLE_DIMS
 from fitrl.fitting.effects import diagnosed, direction, summarised
+from fitrl.hierarchy.correlation import pairs
+from fitrl.hierarchy.design import deviations
 
 if TYPE_CHECKING:
     from fitrl.fitting.fit import Fit
 
 
 def correlations(fit: Fit) -> pd.DataFrame:
-    """Tabulate the correlations between parameters over subjects, on the link scale.
+    """Tabulate the correlations between parameters, and with slopes, over subjects on the link scale.
 
     Parameters
     ----------
@@ -25,9 +27,10 @@ def correlations(fit: Fit) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per pair: ``parameter_1``, ``parameter_2``; posterior mean, sd and 95 % highest-density interval of the
-        correlation; ``prob_direction``, the probability of the sign that is more probable; diagnostics. Where formulas
-        move the parameters, it is of what subjects differ in beyond that.
+        One row per pair: ``parameter_1``, ``parameter_2``, where the slope of a formula with ``(drug | subject)`` is
+        ``alpha: drug[verum - placebo]``, and ``alpha`` then the subjects' mean over what varies; posterior mean, sd and
+        95 % highest-density interval of the correlation; ``prob_direction``, the probability of the sign that is more
+        probable; diagnostics. Where formulas move the parameters, it is of what subjects differ in beyond that.
 
     Raises
     ------
@@ -48,10 +51,9 @@ def correlations(fit: Fit) -> pd.DataFrame:
             "this fit takes parameters to be independent. Fit with correlated=True (fitrl fit --correlated)."
         )
     draws = fit.idata["posterior"]["correlation"].transpose(*SAMPLE_DIMS, ...)
-    rows = []
-    for k, pair in enumerate(draws["parameter_pair"].to_numpy()):
-        first, second = str(pair).split(", ")
-        of_pair = draws[..., k].to_numpy()
-        row = {"parameter_1": first, "parameter_2": second, **summarised(of_pair)}
+    names, rows = deviations(fit.plan.estimated_designs), []
+    for at, (j, k) in enumerate(pairs(len(names))):
+        of_pair = draws[..., at].to_numpy()
+        row = {"parameter_1": names[k], "parameter_2": names[j], **summarised(of_pair)}
         rows.append(row | {"prob_direction": direction(of_pair)} | diagnosed(fit, of_pair))
     return pd.DataFrame(rows)

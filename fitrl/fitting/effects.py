@@ -13,6 +13,7 @@ import xarray as xr
 from fitrl.data.findings import listing
 from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import SAMPLE_DIMS, diagnostics, highest_density
+from fitrl.fitting.spread import correlation_matrix, covariance, standard_deviations
 from fitrl.fitting.tables import population_mean
 from fitrl.hierarchy.design import Design
 from fitrl.hierarchy.links import natural
@@ -241,16 +242,11 @@ def _between_sd(fit: Fit, name: str, at: Mapping[str, Any]) -> np.ndarray | None
     posterior, design = fit.idata["posterior"].to_dataset(), fit.plan.designs[name]
     if f"{name}_sigma" not in posterior:
         return None
-    variance = posterior[f"{name}_sigma"].transpose(*SAMPLE_DIMS).to_numpy() ** 2
+    sd = standard_deviations(fit, name)
     if design.spread is not None:
-        variance = variance * np.exp(2 * (_spread_effects(fit, name) @ design.spread_row(at)))
-    if design.slopes is not None and not design.by_subject:
-        own = design.slope_row(at) * design.slopes.spread
-        sigma = (
-            posterior[f"{name}_slope_sigma"].transpose(*SAMPLE_DIMS, ...).to_numpy()[..., list(design.slopes.of_term)]
-        )
-        variance = variance + ((own * sigma) ** 2).sum(axis=-1)
-    return np.sqrt(variance)
+        sd[..., 0] *= np.exp(_spread_effects(fit, name) @ design.spread_row(at))
+    row = design.slope_row(at)
+    return np.sqrt(covariance(sd, correlation_matrix(fit, name), row, row))
 
 
 def _population(fit: Fit, name: str, at: Mapping[str, Any]) -> dict[str, np.ndarray]:

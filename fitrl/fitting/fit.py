@@ -168,9 +168,9 @@ def fit(
     subjects : path or DataFrame, optional
         Covariates with one row per subject.
     correlated : bool
-        Whether parameters may be correlated over subjects, with an LKJ prior; see `fitrl.correlations`. Without, a
-        correlation that is there is still seen in the estimates of subjects, but weaker, and their intervals are too
-        narrow or too wide where choices leave a ridge between two parameters.
+        Whether parameters, and slopes such as ``(drug | subject)``, may be correlated over subjects, with an LKJ prior;
+        see `fitrl.correlations`. Without, a correlation that is there is still seen in the estimates of subjects, but
+        weaker, and their intervals are too narrow or too wide where choices leave a ridge between two parameters.
     quick : bool
         A Laplace approximation in seconds instead of sampling; not to be reported.
     random_seed : int, optional

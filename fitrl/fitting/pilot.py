@@ -14,7 +14,7 @@ from fitrl.fitting.population import Likelihood, Subjects, find_population, find
 from fitrl.fitting.subjects import stacked_likelihood, subject_likelihood
 from fitrl.fitting.system import make_system
 from fitrl.hierarchy.build import normal_prior, separate_prior
-from fitrl.hierarchy.parametrization import Information
+from fitrl.hierarchy.parametrization import Information, slope_name
 from fitrl.hierarchy.plan import Plan
 
 log = logging.getLogger("fitrl")
@@ -34,7 +34,7 @@ class Pilot:
     Attributes
     ----------
     information : dict of str to Information
-        What choices say of each subject, by parameter, and of its slopes by ``<p>_slope``; empty if nothing was found.
+        What choices say of each subject, by parameter, and of its slopes by `slope_name`; empty if nothing was found.
     population : dict
         Where chains start: ``<p>_mu`` (or ``<p>_level``), ``<p>_effect``, ``<p>_sigma`` and ``<p>_slope_sigma``.
     other : ndarray, shape (value, subject)
@@ -61,12 +61,7 @@ class Pilot:
         rng = np.random.default_rng(seed)
         at = np.where(rng.random(len(self.weight)) < self.weight, self.other, 0.0)
         at = at + _SPREAD * np.einsum("ijk,ki->ji", np.linalg.cholesky(self.correlation), rng.normal(size=at.shape))
-        starts, row = {}, 0
-        for name, found in self.information.items():
-            n_values = found.precision[0].size
-            starts[f"{name}_offset"] = at[row : row + n_values].T.reshape(found.precision.shape)
-            row += n_values
-        return starts
+        return {f"{name}_offset": row for name, row in zip(self.information, at, strict=True)}
 
 
 def look(plan: Plan, trials: Trials) -> Pilot:
@@ -104,7 +99,7 @@ def look(plan: Plan, trials: Trials) -> Pilot:
     precision = np.maximum(1 / share - 1, 0.0) / variance
     away = best.mode - found.location[:, None]
     weighted = away * (precision + 1 / variance) + found.centre * precision
-    information = {name: Information(precision[at].T, weighted[at].T) for name, at in found.values.items()}
+    information = {name: Information(p, w) for name, p, w in zip(found.names, precision, weighted, strict=True)}
     return Pilot(information, found.population, second, weight, correlation)
 
 
@@ -122,8 +117,8 @@ class _Found:
         Of the population of these values.
     centre : ndarray, shape (value, subject)
         Location on the link scale; that of a slope is 0.
-    values : dict of str to int or slice
-        By name of their `Information`.
+    names : list of str
+        Of the values, by which their `Information` goes.
     population : dict
         As in `Pilot`.
     """
@@ -133,7 +128,7 @@ class _Found:
     location: np.ndarray
     scale: np.ndarray
     centre: np.ndarray
-    values: dict[str, int | slice]
+    names: list[str]
     population: dict[str, Any]
 
 
@@ -173,9 +168,8 @@ def _around_locations(plan: Plan, trials: Trials) -> _Found | None:
         location, scale, subjects = found.location, found.scale, found.subjects
         for j, name in enumerate(parameters):
             population |= {f"{name}_mu": float(location[j]), f"{name}_sigma": float(scale[j])}
-    values: dict[str, int | slice] = {name: j for j, name in enumerate(parameters)}
     centre = np.repeat(location[:, None], trials.n_subjects, axis=1)
-    return _Found(likelihood, subjects, location, scale, centre, values, population)
+    return _Found(likelihood, subjects, location, scale, centre, list(parameters), population)
 
 
 def _around_effects(plan: Plan, trials: Trials) -> _Found | None:
@@ -187,16 +181,15 @@ def _around_effects(plan: Plan, trials: Trials) -> _Found | None:
     system, layout = make_system(plan, trials.n_subjects)
     # Begin where the look without formulas ended, with no effects and no slopes.
     start, scale, w = np.zeros(len(system.mean)), system.start.copy(), np.zeros((trials.n_subjects, len(system.group)))
-    values, column, row = dict[str, int | slice](), 0, 0
+    names, column, row = list[str](), 0, 0
     for j, name in enumerate(plan.estimated):
         design = plan.designs[name]
         start[column : column + len(design.locations)] = plain.location[j]
         scale[system.group[row]] = plain.scale[j]
         w[:, row] = plain.subjects.mode[j] - plain.location[j]
-        values[name], column, row = row, column + len(design.columns), row + 1
-        if design.slopes is not None:
-            n_slopes = len(design.slopes.columns)
-            values[f"{name}_slope"], row = slice(row, row + n_slopes), row + n_slopes
+        n_slopes = 0 if design.slopes is None else len(design.slopes.columns)
+        names += [name, *(slope_name(name, k) for k in range(n_slopes))]
+        column, row = column + len(design.columns), row + 1 + n_slopes
     b, scale, subjects = approach(
         of_cells, system, start, scale, w, rounds=_ROUNDS_OF_EFFECTS, newton_steps=_NEWTON_STEPS
     )
@@ -206,9 +199,9 @@ def _around_effects(plan: Plan, trials: Trials) -> _Found | None:
     ends = np.cumsum([len(plan.designs[name].subject) for name in plan.estimated])
     for name, cells in zip(plan.estimated, np.split(system.fixed @ b, ends[:-1]), strict=True):
         owner = plan.designs[name].subject
-        centre[values[name]] = np.bincount(owner, cells) / np.bincount(owner)
+        centre[names.index(name)] = np.bincount(owner, cells) / np.bincount(owner)
     likelihood = deviation_likelihood(of_cells, system, b)
-    return _Found(likelihood, subjects, np.zeros(len(system.group)), scale[system.group], centre, values, free)
+    return _Found(likelihood, subjects, np.zeros(len(system.group)), scale[system.group], centre, names, free)
 
 
 def _modes(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +16,12 @@ from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import SAMPLE_DIMS
 from fitrl.fitting.effects import diagnosed, summarised
 from fitrl.fitting.population import find_subjects
+from fitrl.fitting.spread import correlation_matrix, covariance, standard_deviations, with_slopes
 from fitrl.fitting.subjects import subject_likelihood
 from fitrl.hierarchy.build import prior_draws, separate_prior
+from fitrl.hierarchy.correlation import correlation_draws
 from fitrl.hierarchy.covariates import Covariate
-from fitrl.hierarchy.design import Slopes, intercept_only
+from fitrl.hierarchy.design import deviations, intercept_only
 from fitrl.hierarchy.links import link_of
 from fitrl.hierarchy.plan import Plan
 from fitrl.language.state import unknown
@@ -70,7 +74,9 @@ def reliability(fit: Fit, over: str = "session", *, separate: bool = True) -> pd
     With the standard deviation ``s`` of subjects and ``t`` of the difference between two sessions, which is coded -1/2
     and +1/2, the correlation is ``(s^2 - t^2/4) / (s^2 + t^2/4)``; with more sessions all pairs share one. It comes
     from these two standard deviations, draw by draw, never from estimates of subjects. The model has the same spread
-    between subjects in all sessions; where ``sd(group)`` lets groups differ in it, the row is for their average.
+    between subjects in all sessions, unless it was fitted with ``correlated=True``: with a correlation ``r`` of level
+    and difference the sessions' variances are ``s^2 + t^2/4 -+ r s t``, and with more than two sessions the row is the
+    mean of all pairs. Where ``sd(group)`` lets groups differ in their spread, it is for their average.
 
     Why the coefficients differ: the measurement error of separate estimates counts as change, which lowers their ICC;
     shrinkage moves posterior means of one subject towards each other, and all towards the population.
@@ -270,39 +276,40 @@ def session_values(fit: Fit, name: str, covariate: Covariate) -> xr.DataArray:
     )
 
 
-def _between(sigma: np.ndarray, of_terms: np.ndarray, slopes: Slopes, rows: np.ndarray) -> np.ndarray:
-    """Correlation between two rows of the slopes, of the sd of subjects (...) and those of the terms (..., term)."""
-    variances = of_terms[..., list(slopes.of_term)] ** 2 * slopes.spread**2
-    first, second = rows
-    shared, own = sigma**2 + variances @ (first * second), [sigma**2 + variances @ row**2 for row in rows]
-    return shared / np.sqrt(own[0] * own[1])
+def _between(sd: np.ndarray, correlation: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean correlation between all pairs of these rows of the slopes; arguments as in `covariance`."""
+    variance = [covariance(sd, correlation, row, row) for row in rows]
+    found = [
+        covariance(sd, correlation, rows[j], rows[k]) / np.sqrt(variance[j] * variance[k])
+        for j, k in combinations(range(len(rows)), 2)
+    ]
+    return np.mean(found, axis=0)
 
 
-def _rows(fit: Fit, name: str, covariate: Covariate) -> np.ndarray:
-    """Rows of the slopes in the first two sessions, other covariates at their average; all pairs correlate alike."""
+def _rows(fit: Fit, name: str, covariate: Covariate) -> list[np.ndarray]:
+    """Rows of the slopes in the sessions, other covariates at their average."""
     design = fit.plan.designs[name]
-    return np.array([design.slope_row({covariate.name: level}) for level in covariate.levels[:2]])
+    return [design.slope_row({covariate.name: level}) for level in covariate.levels]
 
 
 def _correlation(fit: Fit, name: str, covariate: Covariate) -> np.ndarray:
     """Draws of the correlation between sessions in the population, shape (chain, draw)."""
-    posterior, slopes = fit.idata["posterior"].to_dataset(), fit.plan.designs[name].slopes
-    assert slopes is not None
-    sigma, of_terms = (
-        posterior[variable].transpose(*SAMPLE_DIMS, ...).to_numpy()
-        for variable in (f"{name}_sigma", f"{name}_slope_sigma")
-    )
-    return _between(sigma, of_terms, slopes, _rows(fit, name, covariate))
+    return _between(standard_deviations(fit, name), correlation_matrix(fit, name), _rows(fit, name, covariate))
 
 
 def _prior(fit: Fit, name: str, covariate: Covariate) -> np.ndarray:
-    """Draws of the same correlation from the priors of the standard deviations."""
+    """Draws of the same correlation from the priors of standard deviations and correlations."""
     slopes, rng = fit.plan.designs[name].slopes, np.random.default_rng(0)
     assert slopes is not None
     sigma = prior_draws(fit.plan.parameters[name].scale, _PRIOR_DRAWS, rng)
     prior = fit.plan.effects[name].slopes
     of_terms = np.stack([prior_draws(prior, _PRIOR_DRAWS, rng) for _ in slopes.terms], axis=-1)
-    return _between(sigma, of_terms, slopes, _rows(fit, name, covariate))
+    sd = with_slopes(sigma, of_terms, slopes)
+    correlation = np.eye(sd.shape[-1])
+    if fit.plan.correlated:
+        in_all = len(deviations(fit.plan.estimated_designs))
+        correlation = correlation_draws(sd.shape[-1], in_all, _PRIOR_DRAWS, rng)
+    return _between(sd, correlation, _rows(fit, name, covariate))
 
 
 def _separate(fit: Fit, covariate: Covariate) -> dict[str, np.ndarray]:

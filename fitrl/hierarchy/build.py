@@ -12,10 +12,10 @@ import pytensor.tensor as pt
 from fitrl.data import Trials
 from fitrl.engine.trace import trace
 from fitrl.hierarchy.correlation import Correlated, Independent, Subjects
-from fitrl.hierarchy.design import Design
+from fitrl.hierarchy.design import Design, deviations
 from fitrl.hierarchy.likelihood import add_observed, obs_dim, scored_rows
 from fitrl.hierarchy.links import CUBIC, LINEAR
-from fitrl.hierarchy.parametrization import subject_values
+from fitrl.hierarchy.parametrization import slope_name, subject_values
 from fitrl.hierarchy.plan import Plan
 from fitrl.hierarchy.priors import EffectPriors
 from fitrl.language.parameters import Parameter, Prior
@@ -49,7 +49,7 @@ def build_model(plan: Plan, trials: Trials, engine: str = "fast", n_cores: int =
         Free variables ``<p>_mu``, ``<p>_sigma``, ``<p>_offset``; deterministic ``<p>`` per subject on the natural
         scale; one observed variable per emission along the dim ``obs`` (scored rows only). What the likelihood needs
         of the trial table is ``pm.Data``. With a formula there are also ``<p>_effect``, ``<p>_level`` (locations of
-        cell means, of which ``<p>_mu`` is then the mean), ``<p>_slope_sigma``, ``<p>_slope_offset`` and
+        cell means, of which ``<p>_mu`` is then the mean), ``<p>_slope_sigma``, ``<p>_slope_1_offset`` and so on, and
         ``<p>_sigma_effect`` (on the log of ``<p>_sigma``), and ``<p>`` runs along ``<p>_cell`` where a subject has
         several values. What comes with correlated parameters: `fitrl.hierarchy.correlation.Correlated`.
     """
@@ -57,7 +57,7 @@ def build_model(plan: Plan, trials: Trials, engine: str = "fast", n_cores: int =
     coords: dict[str, Any] = {"subject": trials.subjects}
     coords |= {obs_dim(program, name): rows for name, rows in scored_rows(program, trials).items()}
     with pm.Model(coords=coords) as model:
-        subjects = Correlated(list(plan.estimated)) if plan.correlated else Independent()
+        subjects = Correlated(deviations(plan.estimated_designs)) if plan.correlated else Independent()
         values = {
             name: _parameter(plan, name, parameter, trials.n_subjects, subjects)
             for name, parameter in plan.parameters.items()
@@ -123,7 +123,7 @@ def _with_effects(plan: Plan, name: str, parameter: Parameter, design: Design, s
         return values
     owner = pm.Data(f"{name}_owner", design.subject)
     eta = values[owner] + (matrix - mean_row[owner]) @ coefficients
-    return eta if design.slopes is None else eta + _slopes(plan, name, design, owner)
+    return eta if design.slopes is None else eta + _slopes(plan, name, design, owner, subjects)
 
 
 def _scale(plan: Plan, name: str, parameter: Parameter, design: Design) -> Any:
@@ -154,17 +154,15 @@ def _coefficients(name: str, parameter: Parameter, design: Design, priors: Effec
     return pt.concatenate([locations, pm.Normal(f"{name}_effect", 0.0, sd, dims=f"{name}_term")])
 
 
-def _slopes(plan: Plan, name: str, design: Design, owner: Any) -> Any:
+def _slopes(plan: Plan, name: str, design: Design, owner: Any, subjects: Subjects) -> Any:
     """Add what subjects differ in an effect by."""
     slopes = design.slopes
     assert slopes is not None
-    model = pm.modelcontext(None)
-    model.add_coord(f"{name}_slope", slopes.terms)
-    model.add_coord(f"{name}_slope_column", [column.name for column in slopes.columns])
+    pm.modelcontext(None).add_coord(f"{name}_slope", slopes.terms)
     sigma = _prior(f"{name}_slope_sigma", plan.effects[name].slopes, dims=f"{name}_slope")
-    values = subject_values(f"{name}_slope", 0.0, sigma[list(slopes.of_term)], ("subject", f"{name}_slope_column"))
+    values = [subjects.values(slope_name(name, k), 0.0, sigma[term]) for k, term in enumerate(slopes.of_term)]
     matrix = pm.Data(f"{name}_slope_matrix", slopes.matrix * slopes.spread)
-    return (matrix * values[owner]).sum(axis=1)
+    return (matrix * pt.stack(values, axis=1)[owner]).sum(axis=1)
 
 
 def separate_prior(parameter: Parameter) -> tuple[float, float]:

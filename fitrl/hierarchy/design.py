@@ -213,6 +213,26 @@ def intercept_only(trials: Trials) -> Design:
 _INTERCEPT = Column("Intercept", (), is_location=True)
 
 
+def deviations(designs: Mapping[str, Design]) -> list[str]:
+    """Name what subjects differ in: every parameter, followed by its slopes, such as ``alpha: drug[verum - placebo]``.
+
+    Parameters
+    ----------
+    designs : mapping of str to Design
+        Of the parameters that are estimated.
+
+    Returns
+    -------
+    list of str
+        In the order in which `Subjects` are asked for them.
+    """
+    names = []
+    for name, design in designs.items():
+        slopes = () if design.slopes is None else design.slopes.columns
+        names += [name, *(f"{name}: {column.name}" for column in slopes)]
+    return names
+
+
 def make_design(parameter: str, formula: str | Formula, trials: Trials) -> Design:
     """Make the design of a parameter.
 

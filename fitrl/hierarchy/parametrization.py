@@ -17,9 +17,9 @@ class Information:
 
     Attributes
     ----------
-    precision : ndarray, shape (subject,) or (subject, column)
+    precision : ndarray, shape (subject,)
         One over the variance of that likelihood; 0 where choices say nothing.
-    weighted : ndarray, of the same shape
+    weighted : ndarray, shape (subject,)
         Its mean times its precision.
     """
 
@@ -27,21 +27,19 @@ class Information:
     weighted: np.ndarray
 
 
-def subject_values(name: str, location: Any, scale: Any, dims: tuple[str, ...] = ("subject",)) -> Any:
+def subject_values(name: str, location: Any, scale: Any) -> Any:
     """Add the subjects of a population ``Normal(location, scale)`` to the model on the stack.
 
     Parameters
     ----------
     name : str
-        The parameter, or ``<parameter>_slope``.
+        The parameter, or that of a slope (`slope_name`).
     location, scale : tensor or float
-        Of the population, on the link scale; as many as there are values, or such that they broadcast.
-    dims : tuple of str
-        Of the values.
+        Of the population, on the link scale; one for all or one for each subject.
 
     Returns
     -------
-    tensor
+    tensor, shape (subject,)
         Values on the link scale, non-centred until `inform` says what choices tell.
 
     Notes
@@ -58,13 +56,18 @@ def subject_values(name: str, location: Any, scale: Any, dims: tuple[str, ...] =
     Papaspiliopoulos, Roberts & Sköld 2007, Statistical Science, 10.1214/088342307000000014 (partial
     non-centring). Differs from the source: the weight is not fixed, it follows `scale`.
     """
-    shape = tuple(len(pm.modelcontext(None).coords[dim]) for dim in dims)
-    precision = pm.Data(f"{name}_precision", np.zeros(shape), dims=dims)
-    weighted = pm.Data(f"{name}_weighted", np.zeros(shape), dims=dims)
+    n_subjects = len(pm.modelcontext(None).coords["subject"])
+    precision = pm.Data(f"{name}_precision", np.zeros(n_subjects), dims="subject")
+    weighted = pm.Data(f"{name}_weighted", np.zeros(n_subjects), dims="subject")
     informed = 1 + precision * scale**2
     sd = scale / pt.sqrt(informed)
-    offset = pm.Normal(f"{name}_offset", sd * (precision * location - weighted), pt.sqrt(informed), dims=dims)
+    offset = pm.Normal(f"{name}_offset", sd * (precision * location - weighted), pt.sqrt(informed), dims="subject")
     return (location + weighted * scale**2) / informed + sd * offset
+
+
+def slope_name(parameter: str, k: int) -> str:
+    """Name the k-th slope of a parameter (from 0), as `subject_values` and `Information` go by it."""
+    return f"{parameter}_slope_{k + 1}"
 
 
 def inform(model: pm.Model, information: Mapping[str, Information]) -> None:

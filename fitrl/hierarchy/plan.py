@@ -10,7 +10,7 @@ import numpy as np
 
 from fitrl.data import Trials
 from fitrl.errors import FitError, ModelError
-from fitrl.hierarchy.design import Design, intercept_only, make_design
+from fitrl.hierarchy.design import Design, deviations, intercept_only, make_design
 from fitrl.hierarchy.formula import check_names
 from fitrl.hierarchy.links import link_of
 from fitrl.hierarchy.priors import EffectPriors, effect_priors, resolve_priors
@@ -40,7 +40,7 @@ class Plan:
     effects : dict of str to EffectPriors
         Priors of the effects, for parameters with a formula.
     correlated : bool
-        Whether the parameters of a subject may be correlated.
+        Whether what subjects differ in, parameters and slopes, may be correlated.
     """
 
     model: Model
@@ -55,6 +55,11 @@ class Plan:
     def estimated(self) -> dict[str, Parameter]:
         """Parameters that are not fixed."""
         return {n: p for n, p in self.parameters.items() if n not in self.fixed}
+
+    @property
+    def estimated_designs(self) -> dict[str, Design]:
+        """Linear predictors of the parameters that are not fixed."""
+        return {n: self.designs[n] for n in self.estimated}
 
 
 def unit_factor(parameter: Any, outcome_scale: float) -> float:
@@ -115,7 +120,7 @@ def make_plan(
         Right-hand side by parameter, such as ``{"alpha": "group + age"}``; covariates are columns of the trial table
         (see `fitrl.hierarchy.covariates.with_subjects` for others).
     correlated : bool
-        Whether the parameters of a subject may be correlated.
+        Whether what subjects differ in, parameters and slopes, may be correlated.
 
     Raises
     ------
@@ -147,10 +152,10 @@ def make_plan(
     for name in parameters.keys() - with_effects.keys():
         effect_priors(parameters[name], priors, ())  # a slip in a file is found whether or not it is used
     plan = Plan(model, parameters, pooling, values, designs, effects, correlated)
-    if correlated and (pooling != "partial" or len(plan.estimated) < 2):
+    if correlated and (pooling != "partial" or len(deviations(plan.estimated_designs)) < 2):
         raise ModelError(
-            "correlated: there is nothing to correlate without a population of subjects (partial pooling) and two "
-            "parameters that are not fixed."
+            "correlated: there is nothing to correlate without a population of subjects (partial pooling) that differ "
+            "in two parameters, or in a parameter and its slope, as with (drug | subject)."
         )
     return plan
 

@@ -88,6 +88,8 @@ class Design:
         Of fitrl.
     studies : int
         Data sets per cell. The only thing that may change when a study is continued.
+    correlated : bool
+        Whether the fits let parameters be correlated over subjects.
     asks : dict
         What a study of its kind needs beyond this.
     """
@@ -111,6 +113,7 @@ class Design:
     seed: int
     version: str
     studies: int
+    correlated: bool = False
     asks: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -206,6 +209,7 @@ def declare_study(
     options: Mapping[str, Any] | None = None,
     priors: Any = "default",
     pooling: str | None = None,
+    correlated: bool = False,
     fixed: Mapping[str, float] | None = None,
     environment: str | None = None,
     n_options: int | None = None,
@@ -240,7 +244,7 @@ def declare_study(
         Where subjects come from without a fit.
     asks : mapping, optional
         Kept with the declaration.
-    traits, options, priors, pooling, fixed, environment, n_options, quick
+    traits, options, priors, pooling, correlated, fixed, environment, n_options, quick
         As in `fitrl.fit` and `fitrl.simulate`.
 
     Raises
@@ -291,6 +295,7 @@ def declare_study(
         seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed),
         version=fitrl.__version__,
         studies=int(studies),
+        correlated=correlated,
         asks=dict(asks or {}),
     )
     _check(design)
@@ -322,6 +327,11 @@ def _check(design: Design) -> None:
         raise StudyError(f"a study has at least one data set, not {design.studies}.")
     if design.pooling not in POOLING:
         raise StudyError(f'pooling "{design.pooling}" cannot be studied; expected one of {", ".join(POOLING)}.')
+    if design.correlated and (design.quick or design.pooling != "partial"):
+        raise StudyError(
+            "correlated parameters are sampled, around a population: not with quick fits, nor without pooling. Say "
+            "correlated=False (--no-correlated), or sample."
+        )
 
 
 def _check_names(design: Design, parameters: Mapping[str, Parameter]) -> None:

@@ -87,6 +87,7 @@ def recover(
     options: Mapping[str, Any] | None = None,
     priors: str | Mapping[str, Mapping[str, Any]] = "default",
     pooling: str | None = None,
+    correlated: bool | None = None,
     fixed: Mapping[str, float] | None = None,
     environment: str | None = None,
     n_options: int | None = None,
@@ -117,6 +118,8 @@ def recover(
         As in `fitrl.fit`.
     pooling : {"partial", "none"}, optional
         Of the fits; by default partial, or that of `fit`.
+    correlated : bool, optional
+        Whether the fits let parameters be correlated over subjects; by default not, or as in `fit`.
     environment, n_options
         As in `fitrl.simulate`.
     quick : bool
@@ -165,6 +168,7 @@ def recover(
         options=options,
         priors=priors,
         pooling=pooling,
+        correlated=(fit is not None and fit.spec.correlated) if correlated is None else correlated,
         fixed=fixed,
         environment=environment,
         n_options=n_options,

@@ -92,6 +92,7 @@ def do(job: Job) -> str:
             played.trials,
             priors=read_bounds(design.priors),
             pooling=design.pooling,
+            correlated=design.correlated,
             fixed=design.fixed,
             quick=design.quick,
             random_seed=int(of_fit.generate_state(1)[0]),
