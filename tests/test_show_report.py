@@ -1,6 +1,7 @@
 """Figures made from a fit: the right signatures, and only those that apply."""
 
 import dataclasses
+import re
 
 import matplotlib as mpl
 import numpy as np
@@ -189,6 +190,19 @@ def test_the_summary_shows_the_population_in_numbers_of_the_table(bandit):
     shown = float(row.split("learning rate")[1].split()[0])
     assert shown == pytest.approx(table.loc["alpha", "post_mean"], abs=0.006)
     assert "learning rate" in text
+
+
+def test_the_summary_has_what_follows_from_the_parameters():
+    made = fitrl.simulate("two_step_split", subjects=4, trials=30, random_seed=1)
+    fit = fitrl.fit("two_step_split", made.trials, quick=True, random_seed=1)
+    (row,) = (line for line in printed(fit).splitlines() if line.startswith("w_mb"))
+    table = fitrl.derived(fit).query("quantity == 'w_mb'")
+    (of_population,) = table.query("subject == ''")["median"]
+    shown = [float(number) for number in re.findall(r"-?\d+\.\d+", row)]
+    assert shown[0] == pytest.approx(of_population, abs=0.006)
+    of_subjects = table.query("subject != ''")["median"]
+    assert shown[-2:] == pytest.approx([of_subjects.min(), of_subjects.max()], abs=0.006)
+    assert "derived: middle 95 %" in printed(fit)
 
 
 def test_without_pooling_the_summary_shows_the_mean_of_the_subjects(bandit):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fitrl.fitting.advice import instead_of_tests
 from fitrl.fitting.correlations import correlations
+from fitrl.fitting.derived import derived
 from fitrl.fitting.effects import effects
 from fitrl.hierarchy.plan import unit_factor
 
@@ -112,7 +113,22 @@ def _population(fit: Fit) -> Table:
             cells.append(" to ".join(rounded([values.min(), values.max()], high - low)))
         cells.append("-" if np.isnan(r_hat) else f"{r_hat:.3f}")
         table.add_row(*(Text(cell) for cell in cells))
+    for row in _derived(fit, several):
+        table.add_row(*(Text(cell, style="italic") for cell in row))
     return table
+
+
+def _derived(fit: Fit, several: bool) -> Iterator[list[str]]:
+    """Rows of the quantities that follow from the parameters, at their population medians."""
+    found = derived(fit)
+    for row in found[found["subject"] == ""].to_dict("records"):
+        low, high = row["q2.5"], row["q97.5"]
+        middle, low_text, high_text = rounded([row["median"], low, high], high - low)
+        cells = [str(row["quantity"]), f"{row['description']}, derived", middle, f"{low_text} to {high_text}"]
+        if several:
+            of_subjects = found[(found["subject"] != "") & (found["quantity"] == row["quantity"])]["median"]
+            cells.append(" to ".join(rounded([of_subjects.min(), of_subjects.max()], high - low)))
+        yield [*cells, "-"]
 
 
 EFFECTS_LEGEND = (
@@ -182,6 +198,8 @@ def _legend(fit: Fit) -> str:
         "mean: of these subjects" if fit.spec.pooling == "none" else "median: of the population",
         "interval: highest density",
     ]
+    if fit.plan.model.derived() and fit.spec.pooling != "none":
+        words.append("derived: middle 95 %")
     if fit.spec.pooling != "complete":
         words.append("subjects: lowest to highest estimate")
     if scale != 1 and any(p.unit for p in fit.spec.parameters):
