@@ -163,3 +163,18 @@ def test_an_argument_that_only_pymc_knows_goes_to_pymc(monkeypatch, small):
     sample(model, {"draws": 5, "tune": 5, "chains": 1, "nuts_sampler": "pymc"})
     assert seen["nuts_sampler"] == "pymc"
     assert seen["model"] is model
+
+
+def test_a_jax_sampler_agrees():
+    """With `pip install fitrl[jax]`: the reference likelihood under numpyro gives the posterior of ours."""
+    pytest.importorskip("numpyro")
+    trials = fitrl.simulate("q_learning", subjects=4, trials=60, random_seed=3).trials
+    settings = {"chains": 2, "tune": 500, "draws": 500, "random_seed": 1, "progressbar": False}
+    ours, theirs = (
+        fitrl.fit("q_learning", trials, **settings, **more).idata["posterior"]
+        for more in ({}, {"nuts_sampler": "numpyro"})
+    )
+    for name in ("alpha_mu", "beta_mu", "alpha_sigma", "beta_sigma"):
+        a, b = ours[name].to_numpy(), theirs[name].to_numpy()
+        assert abs(a.mean() - b.mean()) < 0.25 * a.std(), name
+        assert b.std() == pytest.approx(a.std(), rel=0.25), name
