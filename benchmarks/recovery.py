@@ -1,6 +1,7 @@
 """Recovery of every model of tier 1 at values that real people have: 30 subjects x 200 trials, 20 data sets.
 
 Each model is fitted to a public data set first; the subjects of that fit play the task, and are fitted again.
+Parameters may be correlated in both, as those of real people are.
 A study that was stopped continues; what is finished is kept in --out.
 
 Run: .venv/bin/python benchmarks/recovery.py --data ../shared/data --out recovery [--only q_learning opal] [--cores 2]
@@ -81,7 +82,7 @@ def study(name, data, out, studies, cores):
     folder = out / name / "people"
     if not folder.exists():
         declared = fitrl.models.declare(model, traits)
-        found = fitrl.fit(model, people(data, declared), traits=traits, random_seed=1, **SAMPLER)
+        found = fitrl.fit(model, people(data, declared), traits=traits, correlated=True, random_seed=1, **SAMPLER)
         print(f"{name}: {found.verdict}", flush=True)
         found.save(folder)
     found = fitrl.recover(

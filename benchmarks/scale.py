@@ -2,6 +2,8 @@
 
 Run: .venv/bin/python benchmarks/scale.py --model two_step_split --subjects 1400 [--trials 200 --draws 500 --tune 500]
 or with data of your own: --data FILE --model NAME
+or a drug study of two sessions, with effects and slopes on these parameters:
+    --model two_step_split --subjects 100 --crossover beta_mb beta_mf alpha
 """
 
 import argparse
@@ -20,14 +22,29 @@ def main():
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--target-accept", type=float, default=0.9)
+    parser.add_argument("--crossover", nargs="+", metavar="PARAMETER", default=[], help="the drug moves the first")
+    parser.add_argument("--correlated", action="store_true")
     given = parser.parse_args()
     if given.data:
         trials = fitrl.read_trials(given.data, model=given.model)
+    elif given.crossover:
+        people = fitrl.population(given.model, subjects=given.subjects, trials=given.trials, random_seed=1)
+        drug = fitrl.Perturbation("verum", (fitrl.Target(given.crossover[0], -0.5),))
+        trials = fitrl.crossover(people, drug, random_seed=1).trials
     else:
         trials = fitrl.simulate(given.model, subjects=given.subjects, trials=given.trials, random_seed=1).trials
     started = time.perf_counter()
     sampling = {"draws": given.draws, "tune": given.tune, "target_accept": given.target_accept}
-    fit = fitrl.fit(given.model, trials, random_seed=1, progressbar=False, **sampling)
+    formulas = dict.fromkeys(given.crossover, "drug + (drug | subject)")
+    fit = fitrl.fit(
+        given.model,
+        trials,
+        formulas=formulas,
+        correlated=given.correlated,
+        random_seed=1,
+        progressbar=False,
+        **sampling,
+    )
     wall = time.perf_counter() - started
     stats = fit.idata["sample_stats"].to_dataset()
     table = fitrl.summary(fit)
