@@ -116,7 +116,7 @@ def unit(
     description: str,
     *,
     location: tuple[float, float] = (0.0, 1.5),
-    scale: float = 1.0,
+    scale: float = 1.5,
     usual: tuple[float, float] = (0.05, 0.6),
 ) -> Parameter:
     """Declare a parameter in (0, 1) with a logit link, such as a learning rate.
@@ -128,7 +128,8 @@ def unit(
     location : (float, float)
         Mean and sd of the normal prior on the group location, in logits.
     scale : float
-        Scale of the half-normal prior on the between-subject sd, in logits.
+        Scale of the half-normal prior on the between-subject sd, in logits. People of public data sets differ by .7 to
+        4 (learning rates, model-based weights), half of them by more than 1.6.
     usual : (float, float)
         Usual range, for simulations.
     """
@@ -153,7 +154,7 @@ def positive(
     *,
     median: float = 3.0,
     spread: float = 0.8,
-    scale: float = 0.5,
+    scale: float = 0.75,
     unit: str = "",
     usual: tuple[float, float] = (1.0, 15.0),
 ) -> Parameter:
@@ -168,7 +169,8 @@ def positive(
     spread : float
         Prior sd of the group location, on the log scale.
     scale : float
-        Scale of the half-normal prior on the between-subject sd, on the log scale.
+        Scale of the half-normal prior on the between-subject sd, on the log scale. People of public data sets differ by
+        .4 to 1.1 in inverse temperatures.
     unit : {"", "outcome", "1/outcome"}
         ``"1/outcome"`` for a slope on outcomes, so that reports undo the outcome scale.
     usual : (float, float)
