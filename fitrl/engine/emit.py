@@ -454,7 +454,8 @@ def _both_passes(names: Names, total: bool, blocks: str, worker: str = "") -> li
         lines += _indent([f"total_{e}_row[:] = 0.0" for e in names.emissions], 1)
     lines += _indent(_forward_block(names, total), 1)
     if total:
-        lines += _indent([f"total_{e}[b] = total_{e}_row.sum()" for e in names.emissions], 1)
+        for name in names.emissions:
+            lines += ["    for i in range(width):", f"        total_{name}[b] += total_{name}_row[i]"]
     lines += _indent([f"d_{c}_row[:] = 0.0" for c in names.cells], 1)
     lines += _indent([f"d_{f}_table[:] = 0.0" for f in names.tables], 1)
     lines += _indent([f"d_{n}_row[:] = 0.0" for n in names.parameters if n not in names.by_row], 1)

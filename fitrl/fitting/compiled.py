@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
@@ -17,7 +17,13 @@ import pymc as pm
 from numba import types
 from nutpie import compile_pymc as nutpie_compile
 from pymc.initial_point import make_initial_point_fn
+from pytensor.compile.mode import get_mode, optdb
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
+from pytensor.tensor.shape import SpecifyShape
 
 _SIGNATURES = {
     "log_density": types.int64(
@@ -74,6 +80,42 @@ def expand(dim, n_expanded, point_, values_, data_):
 }
 
 
+class Unchecked(Op):
+    """What `SpecifyShape` is without its check.
+
+    Numba needs seconds to compile the words of an error that cannot occur: nutpie passes points of one length, which
+    are cut at fixed places.
+    """
+
+    view_map: ClassVar = {0: [0]}
+    __props__ = ()
+
+    def make_node(self, x: Any, known: Any) -> Apply:
+        """Build the node: the same values, with a known type."""
+        return Apply(self, [x], [known()])
+
+    def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
+        """Hand the array on."""
+        output_storage[0][0] = inputs[0]
+
+
+@register_funcify_default_op_cache_key(Unchecked)
+def _hand_on(op: Unchecked, **kwargs: Any) -> Any:
+    @numba_njit
+    def hand_on(x):
+        return x
+
+    return hand_on
+
+
+@node_rewriter([SpecifyShape])
+def _leave_out_the_check(fgraph: Any, node: Apply) -> list[Any]:
+    return [Unchecked()(node.inputs[0], node.outputs[0].type)]
+
+
+optdb.register("fitrl_leave_out_checks", dfs_rewriter(_leave_out_the_check), "fitrl_unchecked", position=60)
+
+
 def compile_model(
     model: pm.Model,
     *,
@@ -114,7 +156,7 @@ def compile_model(
 
     n_dim, n_expanded, log_density, expand, initial, shapes, transformed = nutpie_compile._make_functions(
         model,
-        mode="NUMBA",
+        mode=get_mode("NUMBA").including("fitrl_unchecked"),
         compute_grad=True,
         join_expanded=True,
         pymc_initial_point_fn=start,
