@@ -26,13 +26,14 @@ def analysed(job):
     """Simulate and fit one data set; a row for each of the two effects."""
     design, seed, nuts = job
     logging.getLogger("fitrl").setLevel(logging.ERROR)  # the notes on each design
-    shift = float(np.random.default_rng(seed).normal(0.0, 0.5))
+    of_shift, of_people, of_sessions = (np.random.default_rng([seed, k]) for k in range(3))
+    shift = float(of_shift.normal(0.0, 0.5))
     people = fitrl.population(
-        "q_learning", subjects=PEOPLE[design], trials=100, environment="reversing", random_seed=seed
+        "q_learning", subjects=PEOPLE[design], trials=100, environment="reversing", random_seed=of_people
     )
     if design == "crossover":
         drug = fitrl.Perturbation("verum", (fitrl.Target("alpha", shift, sd_delta=0.3),))
-        made, formula = fitrl.crossover(people, drug, random_seed=seed), "drug + (drug | subject)"
+        made, formula = fitrl.crossover(people, drug, random_seed=of_sessions), "drug + (drug | subject)"
     else:
         patients = fitrl.Perturbation("patients", (fitrl.Target("alpha", shift),), apply_to="group")
         made, formula = fitrl.two_groups(people, patients), "group"
@@ -45,7 +46,7 @@ def analysed(job):
     sign = -1.0 if "- patients" in table.loc["alpha", "effect"] or "- verum" in table.loc["alpha", "effect"] else 1.0
     return [
         {"design": design, "by": "NUTS" if nuts else "Laplace", "parameter": name, "truth": sign * truth}
-        | {what: table.loc[name, what] for what in ("post_mean", "hdi95_lower", "hdi95_upper")}
+        | {what: table.loc[name, what] for what in ("post_mean", "post_sd", "hdi95_lower", "hdi95_upper")}
         for name, truth in (("alpha", shift), ("beta", 0.0))
     ]
 
@@ -75,7 +76,8 @@ def main():
             print(f"  effects covered      {share(effect['covered'])}")
             print(f"  zeros found          {share(zero['found'])}")
             error = effect["post_mean"] - effect["truth"]
-            print(f"  bias {error.mean():+.3f}, RMSE {np.sqrt((error**2).mean()):.3f} (effects: sd 0.5)", flush=True)
+            print(f"  bias {error.mean():+.3f}, RMSE {np.sqrt((error**2).mean()):.3f} (effects: sd 0.5)")
+            print(f"  errors in posterior sds: sd {(error / effect['post_sd']).std():.2f}", flush=True)
 
 
 if __name__ == "__main__":
