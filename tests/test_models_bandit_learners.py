@@ -3,32 +3,24 @@
 import itertools
 import math
 
+import model_checks as checks
 import numpy as np
 import pytest
-from fast_engine import Compiled, Interpreted, bandit, random_rows, random_values, scored, sizes, slopes
+from fast_engine import bandit, random_rows, random_values, sizes
 from hand_computed import Case, log_p
-from interpreters import Rows, bandit_columns, compiled_scan, played, run_filter, run_plain, run_symbols, stack
+from interpreters import bandit_columns, compiled_scan, run_filter, run_plain, stack
 from scipy.special import log_ndtr
 
 import fitrl
 from fitrl.engine.run import plain
 from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
-from fitrl.fitting.simulate import draw_population
 from fitrl.language.traits import lapse, stickiness
 from fitrl.models import find
 from fitrl.tasks import Bandit
-from fitrl.tasks.environments import BanditWorld
 
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
 CHOICES, OUTCOMES = (0, 0, 1, 0, 1), (1, 0, 1, 1, 0)
 PAIRS = Bandit(4, tuple("ABCD"), (0.0, 1.0), 2)
-
-
-def latents(case):
-    """Latents of every trial of a case, from the plain interpreter."""
-    trials = plain(case.model, case.task, case.parameters, stack(case.columns).of(0))
-    return [t.before.fields() | t.latents for t in trials]
 
 
 # By hand ---------------------------------------------------------------------------------------------
@@ -181,23 +173,22 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("name", CASES)
 def test_by_hand(name, interpreter):
     case = CASES[name]()
-    found = INTERPRETERS[interpreter](case.model, case.task, case.parameters, stack(case.columns))["choice"]
-    np.testing.assert_allclose(found[case.columns["mask_choice"]], case.expected, rtol=0, atol=1e-12)
+    checks.compare_by_hand(interpreter, *checks.inputs_of(case), choice=case.expected)
 
 
 def test_latents_by_hand():
-    found = latents(ewa())
+    found = checks.latents_of(*checks.inputs_of(ewa()))
     assert [t["lr"] for t in found] == pytest.approx([1, 1 / 1.5, 1, 1 / 1.75, 1 / 1.5])
     for now, then, c in zip(found, found[1:], CHOICES, strict=False):
         assert now["v"][c] + now["lr"] * now["rpe"] == pytest.approx(then["v"][c])
-    found = latents(actor_critic_of_pairs())
+    found = checks.latents_of(*checks.inputs_of(actor_critic_of_pairs()))
     assert [t["value"] for t in found] == pytest.approx([0.5, 0.5, 0.7, 0.3, 0.82])
     assert [t["rpe"] for t in found] == pytest.approx([0.5, -0.5, 0.3, 0.7, 0.18])
-    found = latents(kalman())
+    found = checks.latents_of(*checks.inputs_of(kalman()))
     assert [found[i]["lr"] for i in (0, 2, 3)] == pytest.approx([0.5, 0.5, 0.4375 / 0.6875])
     assert [found[i]["rpe"] for i in (0, 2, 3)] == pytest.approx([0.5, -0.75, 0.5])
     assert [list(found[i]["s"]) for i in (0, 2, 3)] == [pytest.approx(np.sqrt(v)) for v in VARIANCES]
@@ -300,38 +291,18 @@ SAMPLING = ("kalman_thompson", "kalman_hybrid")  # the normal distribution funct
 FAST = [name for name in EVERY if name not in SAMPLING]
 
 
-def situation(name, lengths=(12, 3, 25, 1, 7), seed=3):
-    """Model, task, rows and values; propensities of an actor grow without bound, so its step is not extreme."""
-    model, task = EVERY[name]
-    rng = np.random.default_rng(seed)
-    rows = random_rows(task, lengths, rng)
-    values = random_values(model, task, sizes(trace(model, task), rows, {}), rng, near=0.1)
+def situation(name, lengths):
+    """Propensities of an actor grow without bound, so its step is not extreme."""
+    model, task, rows, values = checks.random_situation(*EVERY[name], lengths)
     for bounded in {"alpha_a", "sigma_d"} & set(values):
         values[bounded] = np.minimum(values[bounded], 5.0)
     return model, task, rows, values
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, task, rows, values = situation(name, lengths)
-    filtered = run_filter(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(run_plain(model, task, values, rows)["choice"], filtered, rtol=0, atol=1e-11)
-    scores, gradients = kind(model, task, rows)(values)
-    at = scored(trace(model, task), rows)["choice"]
-    np.testing.assert_allclose(scores["choice"], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
-
-
+@checks.KERNELS
 @pytest.mark.parametrize("name", FAST)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", FAST)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths))
 
 
 def by_subject(model, task, values, rows):
@@ -360,46 +331,17 @@ def test_the_reference_agrees_where_it_is_all_there_is(name):
 @pytest.mark.study
 @pytest.mark.parametrize("name", ["ewa_pairs", "actor_critic_pairs", "kalman_ucb"])
 def test_the_reference_agrees(name):
-    model, task, rows, values = situation(name, lengths=(9, 4))
-    scores, gradients = compiled_scan(trace(model, task), rows, quick=True)(values)
-    np.testing.assert_allclose(scores["choice"], run_filter(model, task, values, rows)["choice"], rtol=0, atol=1e-11)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    checks.compare_reference(*situation(name, (9, 4)))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_agents_play_what_the_filter_scores(name):
-    model, task = EVERY[name]
-    rng = np.random.default_rng(8)
-    n_trials, n_agents, n_offered = 30, 5, task.n_offered or task.n_options
-    offered = None
-    if task.n_offered:
-        every = np.arange(task.n_options)[None, :, None] + np.zeros((n_trials, task.n_options, n_agents), int)
-        offered = rng.permuted(every, axis=1)[:, :n_offered]
-    missed = rng.random((n_trials, n_agents)) < 0.1
-    world = BanditWorld(
-        outcomes=rng.choice([task.outcome_range[0], 0.3, 1.0], (n_trials, n_offered, n_agents)),
-        offered=offered,
-        shown=(rng.random((n_trials, n_agents)) < 0.8) & ~missed,
-        missed=missed,
-    )
-    values = draw_population(model.fitted(task), n_agents, rng)
-    rows, playing = played(model, task, world, values, rng)
-    at = rows.columns["mask_choice"]
-    filtered = run_filter(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(playing["choice"][at], filtered[at], rtol=0, atol=1e-12)
+    checks.compare_bandit_agents(*EVERY[name])
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_what_stands_in_cells_that_teach_nothing_changes_no_score(name):
-    model, task, rows, values = situation(name)
-    columns = {k: column.copy() for k, column in rows.columns.items()}
-    hidden, missed = ~columns["mask_update"], ~columns["choice_given"]
-    columns["outcome"][hidden] = 0.77
-    columns["choice"][missed] = task.n_options - 1
-    at = columns["mask_choice"]
-    other = run_filter(model, task, values, Rows(columns, rows.sequence))["choice"]
-    np.testing.assert_array_equal(other[at], run_filter(model, task, values, rows)["choice"][at])
+    checks.change_hidden_cells(*situation(name, (12, 3, 25, 1, 7)))
 
 
 # What parameters exist, and what is refused ---------------------------------------------------------------

@@ -1,22 +1,16 @@
 """Dopamine at choice: Möller and Bogacz's payoffs and costs, OpAL*. By hand, interpreters that agree, what they say."""
 
+import model_checks as checks
 import numpy as np
 import pytest
-from fast_engine import Compiled, Interpreted, bandit, random_rows, random_values, scored, sizes, slopes
+from fast_engine import bandit
 from hand_computed import Case, log_p
-from interpreters import bandit_columns, compiled_scan, played, run_filter, run_plain, run_symbols, stack
+from interpreters import bandit_columns, run_plain, stack
 from scipy.stats import beta as beta_distribution
 
-from fitrl.engine.inputs import Located
-from fitrl.engine.layout import lay_out
-from fitrl.engine.run import filter_rows, plain
-from fitrl.engine.trace import trace
-from fitrl.fitting.simulate import draw_population
 from fitrl.language.traits import lapse, stickiness
 from fitrl.models import find
-from fitrl.tasks.environments import BanditWorld
 
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
 PATHWAYS = {"alpha": 0.5, "eps_slope": 0.5, "lam_decay": 0.1, "beta": 2.0}
 ACTORS = {"alpha_c": 0.5, "alpha_a": 0.4, "beta": 2.0}
 
@@ -89,29 +83,25 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("name", CASES)
 def test_by_hand(name, interpreter):
     case = CASES[name]()
-    found = INTERPRETERS[interpreter](case.model, case.task, case.parameters, stack(case.columns))["choice"]
-    np.testing.assert_allclose(found[case.columns["mask_choice"]], case.expected, rtol=0, atol=1e-12)
+    checks.compare_by_hand(interpreter, *checks.inputs_of(case), choice=case.expected)
 
 
 def test_latents_by_hand():
-    case = opal_star()
-    trials = list(plain(case.model, case.task, case.parameters, stack(case.columns).of(0)))
-    for latent, expected in {
+    expected = {
         "rich": [1 / 2, 2 / 3, 3 / 4, 3 / 5],
         "rich_sd": np.sqrt([1 / 8, 4 / 45, 1 / 16, 0.24 / 3.5]),
         "gate": [0, 0, 1, 0],
         "rho": [0.1, 0.1, 0.6, 0.1],
         "rpe": [0.5, 0.25, -0.5, 0.125],
-    }.items():
-        np.testing.assert_allclose([t.latents[latent] for t in trials], expected, rtol=0, atol=1e-12, err_msg=latent)
-    case = moeller_bogacz()
-    trials = list(plain(case.model, case.task, case.parameters, stack(case.columns).of(0)))
-    np.testing.assert_allclose([t.latents["value"][0] for t in trials], [0, 0.25, 0.13125, 0.13125, 0.783125 / 2])
-    np.testing.assert_allclose([t.latents["spread"][0] for t in trials], [0, 0.5, 0.5125, 0.5125, 0.783125])
+    }
+    checks.compare_latents(*checks.inputs_of(opal_star()), expected)
+    trials = checks.latents_of(*checks.inputs_of(moeller_bogacz()))
+    np.testing.assert_allclose([t["value"][0] for t in trials], [0, 0.25, 0.13125, 0.13125, 0.783125 / 2])
+    np.testing.assert_allclose([t["spread"][0] for t in trials], [0, 0.5, 0.5125, 0.5125, 0.783125])
 
 
 def test_opal_star_as_the_authors_compute_it():
@@ -148,84 +138,31 @@ EVERY = {
 
 
 def situation(name, lengths):
-    """Model, task, rows and values; dopamine at choice on both sides of 0."""
-    model, task = EVERY[name]
-    rng = np.random.default_rng(3)
-    rows = random_rows(task, lengths, rng)
-    values = random_values(model, task, sizes(trace(model, task), rows, {}), rng, near=0.1)
+    """Dopamine at choice on both sides of 0."""
+    model, task, rows, values = checks.random_situation(*EVERY[name], lengths)
     if "rho_base" in values:
         values["rho_base"] = 2 * values["rho_base"] - 1
     return model, task, rows, values
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, task, rows, values = situation(name, lengths)
-    filtered = run_filter(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(run_plain(model, task, values, rows)["choice"], filtered, rtol=1e-12, atol=1e-11)
-    scores, gradients = kind(model, task, rows)(values)
-    at = scored(trace(model, task), rows)["choice"]
-    np.testing.assert_allclose(scores["choice"], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
-
-
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths), rtol=1e-12)
 
 
 @pytest.mark.study
 @pytest.mark.parametrize("name", ["moeller_bogacz_fitted", "opal_star"])
 def test_the_reference_agrees(name):
-    model, task, rows, values = situation(name, (9, 4))
-    scores, gradients = compiled_scan(trace(model, task), rows, quick=True)(values)
-    np.testing.assert_allclose(scores["choice"], run_filter(model, task, values, rows)["choice"], rtol=0, atol=1e-11)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    checks.compare_reference(*situation(name, (9, 4)))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_agents_play_what_the_filter_scores(name):
-    model, task = EVERY[name]
-    rng = np.random.default_rng(8)
-    n_trials, n_agents, n_offered = 30, 5, task.n_offered or task.n_options
-    offered = None
-    if task.n_offered:
-        every = np.arange(task.n_options)[None, :, None] + np.zeros((n_trials, task.n_options, n_agents), int)
-        offered = rng.permuted(every, axis=1)[:, :n_offered]
-    missed = rng.random((n_trials, n_agents)) < 0.1
-    world = BanditWorld(
-        outcomes=rng.choice([task.outcome_range[0], 0.3, 1.0], (n_trials, n_offered, n_agents)),
-        offered=offered,
-        shown=(rng.random((n_trials, n_agents)) < 0.8) & ~missed,
-        missed=missed,
-    )
-    values = draw_population(model.fitted(task), n_agents, rng)
-    rows, playing = played(model, task, world, values, rng)
-    at = rows.columns["mask_choice"]
-    filtered = run_filter(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(playing["choice"][at], filtered[at], rtol=0, atol=1e-12)
-    symbols = run_symbols(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(symbols[at], filtered[at], rtol=0, atol=1e-11)
+    checks.compare_bandit_agents(*EVERY[name])
 
 
 # What the models say -----------------------------------------------------------------------------------
-
-
-def after(model, task, values, outcomes, read):
-    """Quantity after each trial, shape (trial, sequence), for agents who always choose the first option."""
-    n_trials, n = outcomes.shape
-    rows = stack(*[bandit_columns([0] * n_trials, list(sequence)) for sequence in outcomes.T])
-    located = {k: Located(np.full((1, n), v), np.arange(n)) for k, v in values.items()}
-    found = [read(t) for _, _, t in filter_rows(model, task, located, rows.columns, lay_out(rows.sequence))]
-    return np.stack([np.broadcast_to(np.asarray(x), (1, n))[0] for x in found])
 
 
 @pytest.mark.parametrize("p", [0.45, 0.5, 0.55])
@@ -238,7 +175,7 @@ def test_pathways_settle_where_the_card_says_so(p):
     assert shares == pytest.approx({"c_mean": 0.17 / 0.21, "c_spread": 0.03 / 0.04})
     late = slice(250, None)
     value, spread, error = (
-        after(model, task, values, outcomes, read)[late].mean()
+        checks.follow(model, task, values, outcomes, read)[late].mean()
         for read in (
             lambda t: t.latents["value"][0],
             lambda t: t.latents["spread"][0],
@@ -253,7 +190,7 @@ def test_dopamine_follows_richness():
     """Also that the two arguments of the beta distribution are not swapped: wins raise it."""
     values = ACTORS | {"rho_base": 0.0}
     outcomes = np.column_stack([np.ones(20), np.zeros(20)])
-    rho = after(find("opal_star"), bandit(), values, outcomes, lambda t: t.latents["rho"])
+    rho = checks.follow(find("opal_star"), bandit(), values, outcomes, lambda t: t.latents["rho"])
     assert rho[0].tolist() == [0.0, 0.0]
     assert rho[-1, 0] > 5
     assert rho[-1, 1] == pytest.approx(-rho[-1, 0])
@@ -264,15 +201,11 @@ def test_dopamine_follows_richness():
 def test_actors_and_pathways_stay_finite_and_not_negative(low):
     rng = np.random.default_rng(4)
     for name in ("moeller_bogacz", "opal_star"):
-        model, task = find(name), bandit(low=low)
-        for _ in range(5):
-            rows = random_rows(task, (200,), rng)
-            values = {n: float(rng.uniform(p.lower, min(p.upper, 20.0))) for n, p in model.fitted(task).items()}
-            for t in plain(model, task, values, rows.of(0)):
-                cells = np.array([float(x) for field in (t.s.g, t.s.n) for x in field.cells()])
-                assert np.isfinite(cells).all()
-                assert (cells >= 0).all()
-                assert np.isfinite(t.log_probability["choice"])
+        for t in checks.run_long(find(name), bandit(low=low), 5, rng):
+            cells = np.array([float(x) for field in (t.s.g, t.s.n) for x in field.cells()])
+            assert np.isfinite(cells).all()
+            assert (cells >= 0).all()
+            assert np.isfinite(t.log_probability["choice"])
 
 
 def test_options_decide_what_is_estimated():

@@ -2,17 +2,17 @@
 
 import math
 
+import model_checks as checks
 import numpy as np
 import pandas as pd
 import pytest
-from fast_engine import Compiled, Interpreted, bandit, random_rows, scored, slopes
-from interpreters import Rows, bandit_columns, run_filter, run_plain, run_symbols, stack
+from fast_engine import bandit, random_rows
+from hand_computed import log_p
+from interpreters import Rows, bandit_columns, stack
 from scipy.stats import beta as beta_distribution
 from scipy.stats import norm
 
 import fitrl
-from fitrl.engine.run import plain
-from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
 from fitrl.language.traits import lapse, stickiness
 from fitrl.models import find
@@ -21,7 +21,6 @@ from fitrl.tasks.environments import Volatile
 
 TASK = bandit()
 MODEL = find("behrens")
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
 # Which option is the rewarded one: the first wins, loses; the second wins, loses.
 CHOICES, OUTCOMES, EVENTS = (0, 0, 1, 1), (1, 0, 1, 0), (0, 1, 1, 0)
 
@@ -34,11 +33,6 @@ def prepared(rows: Rows) -> Rows:
     """The rows with the columns that the model prepares."""
     frame = pd.DataFrame(rows.columns).assign(sequence=rows.sequence)
     return rows.but(**MODEL.prepare(frame))
-
-
-def log_p(chosen, slope, belief):
-    logits = slope * (1 - belief), slope * belief
-    return logits[chosen] - math.log(math.exp(logits[0]) + math.exp(logits[1]))
 
 
 def test_the_belief_as_defined():
@@ -67,24 +61,23 @@ def test_the_grid_is_the_published_one():
     assert np.diff(K_GRID) == pytest.approx(0.2, abs=0.001)
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 def test_by_hand(interpreter):
     belief = path(EVENTS)[:, 0]
     assert belief[0] == pytest.approx(0.5, abs=1e-12)
     rows = prepared(stack(bandit_columns(CHOICES, OUTCOMES)))
-    found = INTERPRETERS[interpreter](MODEL, TASK, {"beta": 3.0}, rows)["choice"]
-    expected = [log_p(c, 3.0, p) for c, p in zip(CHOICES, belief[:4], strict=True)]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    expected = [log_p(c, 3 * (1 - p), 3 * p) for c, p in zip(CHOICES, belief[:4], strict=True)]
+    checks.compare_by_hand(interpreter, MODEL, TASK, {"beta": 3.0}, rows, choice=expected)
 
 
 def test_latents_by_hand():
-    rows = prepared(stack(bandit_columns(CHOICES, OUTCOMES))).of(0)
-    trials, expected = list(plain(MODEL, TASK, {"beta": 3.0}, rows)), path(EVENTS)
+    rows = prepared(stack(bandit_columns(CHOICES, OUTCOMES)))
+    trials, expected = checks.latents_of(MODEL, TASK, {"beta": 3.0}, rows), path(EVENTS)
     for k, name in enumerate(("belief", "belief_sd", "volatility", "volatility_sd")):
-        np.testing.assert_allclose([t.latents[name] for t in trials], expected[:4, k], rtol=1e-14)
+        np.testing.assert_allclose([t[name] for t in trials], expected[:4, k], rtol=1e-14)
     error = np.array(EVENTS) - expected[:4, 0]
-    np.testing.assert_allclose([t.latents["rpe"] for t in trials], error, rtol=1e-14)
-    np.testing.assert_allclose([t.latents["lr"] for t in trials], np.diff(expected[:, 0]) / error, rtol=1e-12)
+    np.testing.assert_allclose([t["rpe"] for t in trials], error, rtol=1e-14)
+    np.testing.assert_allclose([t["lr"] for t in trials], np.diff(expected[:, 0]) / error, rtol=1e-12)
 
 
 @pytest.mark.parametrize("low", [0.0, -1.0])
@@ -98,8 +91,8 @@ def test_both_codings_of_a_loss_and_a_fresh_start(low):
 
 @pytest.mark.parametrize("missing", [(None, None), (None, 1), (1, None)])
 def test_rows_that_teach_nothing(missing):
-    choices, outcomes = ((*kept[:2], new, *kept[2:]) for kept, new in zip((CHOICES, OUTCOMES), missing, strict=True))
-    found = prepared(stack(bandit_columns(choices, outcomes))).columns["observed_p"]
+    columns = bandit_columns(*checks.insert(2, (CHOICES, OUTCOMES), missing))
+    found = prepared(stack(columns)).columns["observed_p"]
     expected = path(EVENTS)[:, 0]
     np.testing.assert_allclose(found, expected[[0, 1, 2, 2, 3]], rtol=1e-14)
 
@@ -107,30 +100,18 @@ def test_rows_that_teach_nothing(missing):
 EVERY = {"behrens": MODEL, "behrens + traits": MODEL.with_(stickiness(), lapse())}
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
+def situation(name, lengths):
+    """Model, task, rows and values; outcomes are 0 and 1."""
     model, rng = EVERY[name], np.random.default_rng(3)
     rows = random_rows(TASK, lengths, rng)
     rows = prepared(rows.but(outcome=(rows.columns["outcome"] > 0.5) * 1.0))
-    values = {n: rng.uniform(0.05, 0.95, len(lengths)) for n in model.fitted(TASK)}
-    filtered = run_filter(model, TASK, values, rows)["choice"]
-    np.testing.assert_allclose(run_plain(model, TASK, values, rows)["choice"], filtered, rtol=0, atol=1e-12)
-    scores, gradients = kind(model, TASK, rows)(values)
-    at = scored(trace(model, TASK), rows)["choice"]
-    np.testing.assert_allclose(scores["choice"], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, TASK, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    return model, TASK, rows, {n: rng.uniform(0.05, 0.95, len(lengths)) for n in model.fitted(TASK)}
 
 
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths))
 
 
 def test_volatility_and_learning_rate_are_higher_in_a_volatile_phase():

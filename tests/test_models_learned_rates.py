@@ -2,16 +2,15 @@
 
 import math
 
+import model_checks as checks
 import numpy as np
 import pytest
-from fast_engine import Compiled, Interpreted, bandit, random_rows, scored, slopes
-from interpreters import bandit_columns, compiled_scan, played, run_filter, run_plain, run_symbols, stack
+from fast_engine import Interpreted, bandit, random_rows
+from hand_computed import log_p
+from interpreters import bandit_columns, run_plain, stack
 
 import fitrl
-from fitrl.engine.inputs import Located
-from fitrl.engine.layout import lay_out
-from fitrl.engine.run import filter_rows, plain
-from fitrl.engine.trace import trace
+from fitrl.engine.run import plain
 from fitrl.errors import ModelError
 from fitrl.language.traits import forgetting, lapse, stickiness
 from fitrl.models import find
@@ -19,12 +18,6 @@ from fitrl.tasks import Bandit
 from fitrl.tasks.environments import Volatile, play_bandit
 
 TASK = bandit()
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
-
-
-def log_p(chosen, x, y):
-    """Log of a softmax over two options, written out."""
-    return math.log(math.exp((x, y)[chosen]) / (math.exp(x) + math.exp(y)))
 
 
 def sig(x):
@@ -33,6 +26,7 @@ def sig(x):
 
 # The first option wins, loses; a switch to the second, which wins, and is chosen again.
 CHOICES, OUTCOMES = (0, 0, 1, 1), (1, 0, 1, 0)
+ROWS = stack(bandit_columns(CHOICES, OUTCOMES))
 
 
 def sutton_k1():
@@ -95,21 +89,17 @@ def hgf_binary():
 CASES = {f.__name__: f for f in (sutton_k1, sutton_k1_from_another_rate, hgf_binary)}
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("name", CASES)
 def test_by_hand(name, interpreter):
     model, parameters, expected, _ = CASES[name]()
-    found = INTERPRETERS[interpreter](model, TASK, parameters, stack(bandit_columns(CHOICES, OUTCOMES)))
-    np.testing.assert_allclose(found["choice"], expected, rtol=0, atol=1e-12)
+    checks.compare_by_hand(interpreter, model, TASK, parameters, ROWS, choice=expected)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_latents_by_hand(name):
     model, parameters, _, latents = CASES[name]()
-    trials = list(plain(model, TASK, parameters, stack(bandit_columns(CHOICES, OUTCOMES)).of(0)))
-    for latent, expected in latents.items():
-        found = [t.latents[latent] if latent in t.latents else getattr(t.before, latent) for t in trials]
-        np.testing.assert_allclose(found[: len(expected)], expected, rtol=0, atol=1e-12, err_msg=latent)
+    checks.compare_latents(model, TASK, parameters, ROWS, latents)
 
 
 @pytest.mark.parametrize("missing", [(None, None), (None, 1), (1, None)])
@@ -117,30 +107,22 @@ def test_latents_by_hand(name):
 def test_rows_that_teach_nothing(name, missing):
     """No response; an outcome without a response; a choice without an outcome."""
     model, parameters, expected, _ = CASES[name]()
-    choices, outcomes = ((*kept[:2], new, *kept[2:]) for kept, new in zip((CHOICES, OUTCOMES), missing, strict=True))
-    rows = stack(bandit_columns(choices, outcomes))
-    for run in INTERPRETERS.values():
+    rows = stack(bandit_columns(*checks.insert(2, (CHOICES, OUTCOMES), missing)))
+    for run in checks.INTERPRETERS.values():
         found = run(model, TASK, parameters, rows)["choice"]
         np.testing.assert_allclose(found[[0, 1, 3, 4]], expected, rtol=0, atol=1e-12)
 
 
 def test_the_coding_of_outcomes_does_not_matter():
-    """Losses of 1 in place of nothing: the same rates, and the same choices at half the slope per outcome."""
-    rows = stack(bandit_columns(CHOICES, OUTCOMES)).of(0)
-    other = stack(bandit_columns(CHOICES, [2 * r - 1 for r in OUTCOMES])).of(0)
     for name in CASES:
         model, parameters, _, _ = CASES[name]()
-        half = parameters | ({"beta": 1.0} if "beta" in parameters else {})
-        found = zip(plain(model, TASK, parameters, rows), plain(model, bandit(low=-1.0), half, other), strict=True)
-        for x, y in found:
-            assert x.log_probability["choice"] == pytest.approx(y.log_probability["choice"], abs=1e-13)
-            assert x.latents["lr"] == pytest.approx(y.latents["lr"], abs=1e-13)
+        halved = parameters | ({"beta": 1.0} if "beta" in parameters else {})
+        checks.compare_codings(model, parameters, halved, CHOICES, OUTCOMES)
 
 
 def test_k1_without_metalearning_is_q_learning():
-    rows = stack(bandit_columns(CHOICES, OUTCOMES))
-    found = run_plain(find("sutton_k1", k0=0.3), TASK, {"mu": 0.0, "beta": 2.0}, rows)["choice"]
-    expected = run_plain(find("q_learning"), TASK, {"alpha": 0.3, "beta": 2.0}, rows)["choice"]
+    found = run_plain(find("sutton_k1", k0=0.3), TASK, {"mu": 0.0, "beta": 2.0}, ROWS)["choice"]
+    expected = run_plain(find("q_learning"), TASK, {"alpha": 0.3, "beta": 2.0}, ROWS)["choice"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
 
 
@@ -182,53 +164,30 @@ def values_of(model, n, rng):
     return {name: rng.uniform(*RANGES.get(name, (0.005, 0.995)), n) for name in model.fitted(TASK)}
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, rng = EVERY[name], np.random.default_rng(3)
+def situation(name, lengths, seed=3):
+    """Model, task, rows and values."""
+    model, rng = EVERY[name], np.random.default_rng(seed)
     rows = random_rows(TASK, lengths, rng)
-    values = values_of(model, len(lengths), rng)
-    filtered = run_filter(model, TASK, values, rows)["choice"]
-    scores, gradients = kind(model, TASK, rows)(values)
-    at = scored(trace(model, TASK), rows)["choice"]
-    np.testing.assert_allclose(scores["choice"], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, TASK, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    return model, TASK, rows, values_of(model, len(lengths), rng)
 
 
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_plain_filter_symbols_and_simulator_agree(name):
     model, rng = EVERY[name], np.random.default_rng(8)
     _, world = play_bandit(Volatile(every=5), 40, 6, rng)
-    values = values_of(model, 6, rng)
-    rows, while_playing = played(model, TASK, world, values, rng)
-    filtered = run_filter(model, TASK, values, rows)["choice"]
-    for found in (while_playing, run_plain(model, TASK, values, rows), run_symbols(model, TASK, values, rows)):
-        np.testing.assert_allclose(found["choice"], filtered, rtol=0, atol=1e-11)
+    checks.compare_agents(model, TASK, world, values_of(model, 6, rng), rng)
 
 
 @pytest.mark.study
 @pytest.mark.parametrize("name", ["sutton_k1", "hgf_binary"])
 def test_reference_agrees(name):
-    model, rng = EVERY[name], np.random.default_rng(5)
-    rows = random_rows(TASK, (9, 4, 6), rng)
-    values = values_of(model, 3, rng)
-    scores, gradients = compiled_scan(trace(model, TASK), rows, quick=True)(values)
-    at = scored(trace(model, TASK), rows)["choice"]
-    filtered = run_filter(model, TASK, values, rows)["choice"]
-    np.testing.assert_allclose(scores["choice"][at], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in Interpreted(model, TASK, rows)(values)[1].items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-8, atol=1e-10, err_msg=parameter)
+    checks.compare_reference(*situation(name, (9, 4, 6), seed=5))
 
 
 # What learns the rate, and where the filter fails ------------------------------------------------------------
@@ -247,7 +206,8 @@ def test_the_rate_rises_where_errors_go_on_and_falls_where_they_alternate():
 def test_k1_learns_slowly_in_a_stable_phase_and_faster_in_a_volatile_one():
     turning = (np.arange(240) // 15) % 2
     u = sequences(np.where((np.arange(240) < 120) | (turning == 0), 0.8, 0.2), 100, np.random.default_rng(1))
-    lr = latent_of(find("sutton_k1"), {"mu": 3.0, "beta": 1.0}, u, lambda t: t.latents["lr"]).mean(axis=1)
+    values = {"mu": 3.0, "beta": 1.0}
+    lr = checks.follow(find("sutton_k1"), TASK, values, u, lambda t: t.latents["lr"], choice=1).mean(axis=1)
     assert lr[100:120].mean() < 0.15
     assert lr[220:].mean() > 0.2
 
@@ -257,18 +217,9 @@ def sequences(p, n, rng):
     return (rng.random((len(p), n)) < p[:, None]).astype(float)
 
 
-def latent_of(model, values, u, read):
-    """Quantity of each trial, shape (trial, sequence), for agents who always choose the option that u is about."""
-    n_trials, n = u.shape
-    rows = stack(*[bandit_columns([1] * n_trials, list(sequence)) for sequence in u.T])
-    located = {k: Located(np.full((1, n), v), np.arange(n)) for k, v in values.items()}
-    found = [read(t) for _, _, t in filter_rows(model, TASK, located, rows.columns, lay_out(rows.sequence))]
-    return np.stack([np.broadcast_to(np.asarray(x), (1, n))[0] for x in found])
-
-
 def third_level(values, u, **options):
     """Precision of the third level of the HGF after each trial."""
-    return 1 / latent_of(find("hgf_binary", **options), values, u, lambda t: t.s.sigma3)
+    return 1 / checks.follow(find("hgf_binary", **options), TASK, values, u, lambda t: t.s.sigma3, choice=1)
 
 
 TURNING = (np.arange(300) // 25) % 2
@@ -303,7 +254,7 @@ def test_a_failed_update_is_nan_in_score_and_gradient_and_not_before():
     rows = stack(bandit_columns([1] * 300, list(u[:, 0])))
     scores, gradients = Interpreted(model, TASK, rows)(values)
     with np.errstate(invalid="ignore", over="ignore"):
-        found = {name: INTERPRETERS[name](model, TASK, values, rows)["choice"] for name in ("plain", "filter")}
+        found = {name: checks.INTERPRETERS[name](model, TASK, values, rows)["choice"] for name in ("plain", "filter")}
     found["kernel"] = scores["choice"]
     at = {name: int(np.argmax(np.isnan(x))) for name, x in found.items()}
     assert len(set(at.values())) == 1
@@ -328,9 +279,9 @@ def test_a_simulation_beyond_the_edge_is_refused():
 def test_parameters_and_refusals():
     assert list(find("hgf_binary").parameters()) == ["omega2", "zeta"]
     assert list(find("hgf_binary", level3="fitted").parameters()) == ["omega2", "omega3", "zeta"]
-    rows, values = stack(bandit_columns(CHOICES, OUTCOMES)), {"omega2": -3.0, "zeta": 1.5}
-    held = run_plain(find("hgf_binary"), TASK, values, rows)["choice"]
-    fitted = run_plain(find("hgf_binary", level3="fitted"), TASK, values | {"omega3": -6.0}, rows)["choice"]
+    values = {"omega2": -3.0, "zeta": 1.5}
+    held = run_plain(find("hgf_binary"), TASK, values, ROWS)["choice"]
+    fitted = run_plain(find("hgf_binary", level3="fitted"), TASK, values | {"omega3": -6.0}, ROWS)["choice"]
     np.testing.assert_allclose(held, fitted, rtol=0, atol=1e-14)
     with pytest.raises(ModelError, match="raw outcomes have none"):
         find("sutton_k1").fitted(Bandit(2, ("A", "B"), (-math.inf, math.inf)))

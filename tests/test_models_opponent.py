@@ -2,37 +2,24 @@
 
 import math
 
+import model_checks as checks
 import numpy as np
 import pytest
-from fast_engine import Compiled, Interpreted, bandit, random_rows, random_values, scored, sizes, slopes
-from hand_computed import Case, log_p
-from interpreters import (
-    Rows,
-    bandit_columns,
-    compiled_scan,
-    played,
-    run_filter,
-    run_plain,
-    run_symbols,
-    stack,
-)
+from fast_engine import bandit
+from hand_computed import FULL, GAIN_LOSS, Case, log_p
+from interpreters import bandit_columns, run_filter, run_plain, stack
 
 import fitrl
 from fitrl import datasets
 from fitrl.engine.run import plain
-from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
-from fitrl.fitting.simulate import draw_population
 from fitrl.language.traits import confirmation_bias, counterfactual, dual_alpha, forgetting, lapse, stickiness
 from fitrl.models import find
 from fitrl.tasks import Bandit
-from fitrl.tasks.environments import BanditWorld, Pairs
+from fitrl.tasks.environments import Pairs
 from fitrl.tasks.signatures import choose_avoid
 
-FULL = Bandit(2, ("A", "B"), (0.0, 1.0), has_forgone=True)
-GAIN_LOSS = Bandit(2, ("A", "B"), (-1.0, 1.0))
 OPAL = {"alpha_c": 0.5, "alpha_g": 0.4, "alpha_n": 0.2, "beta": 2.0}
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
 
 
 # By hand ---------------------------------------------------------------------------------------------
@@ -166,12 +153,11 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("name", CASES)
 def test_by_hand(name, interpreter):
     case = CASES[name]()
-    found = INTERPRETERS[interpreter](case.model, case.task, case.parameters, stack(case.columns))["choice"]
-    np.testing.assert_allclose(found[case.columns["mask_choice"]], case.expected, rtol=0, atol=1e-12)
+    checks.compare_by_hand(interpreter, *checks.inputs_of(case), choice=case.expected)
 
 
 def test_four_arms_with_gains_and_losses_as_hbayesdm_computes_them():
@@ -208,97 +194,44 @@ EVERY = {
 }
 
 
-def situation(name, lengths=(12, 3, 25, 1, 7), seed=3):
-    """Model, task, rows and values; dopamine at choice on both sides of 0."""
-    model, task = EVERY[name]
-    rng = np.random.default_rng(seed)
-    rows = random_rows(task, lengths, rng)
-    values = random_values(model, task, sizes(trace(model, task), rows, {}), rng, near=0.1)
+def situation(name, lengths):
+    """Dopamine at choice on both sides of 0."""
+    model, task, rows, values = checks.random_situation(*EVERY[name], lengths)
     if "rho_da" in values:
         values["rho_da"] = 2 * values["rho_da"] - 1
     return model, task, rows, values
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, task, rows, values = situation(name, lengths)
-    filtered = run_filter(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(run_plain(model, task, values, rows)["choice"], filtered, rtol=0, atol=1e-11)
-    scores, gradients = kind(model, task, rows)(values)
-    at = scored(trace(model, task), rows)["choice"]
-    np.testing.assert_allclose(scores["choice"], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
-
-
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths))
 
 
 @pytest.mark.study
 @pytest.mark.parametrize("name", ["opal_both", "reward_punishment", "confirmation_bias_pairs"])
 def test_the_reference_agrees(name):
-    model, task, rows, values = situation(name, lengths=(9, 4))
-    scores, gradients = compiled_scan(trace(model, task), rows, quick=True)(values)
-    np.testing.assert_allclose(scores["choice"], run_filter(model, task, values, rows)["choice"], rtol=0, atol=1e-11)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    checks.compare_reference(*situation(name, (9, 4)))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_agents_play_what_the_filter_scores(name):
-    model, task = EVERY[name]
-    rng = np.random.default_rng(8)
-    n_trials, n_agents, n_offered = 30, 5, task.n_offered or task.n_options
-    offered = None
-    if task.n_offered:
-        every = np.arange(task.n_options)[None, :, None] + np.zeros((n_trials, task.n_options, n_agents), int)
-        offered = rng.permuted(every, axis=1)[:, :n_offered]
-    missed = rng.random((n_trials, n_agents)) < 0.1
-    world = BanditWorld(
-        outcomes=rng.choice([task.outcome_range[0], 0.3, 1.0], (n_trials, n_offered, n_agents)),
-        offered=offered,
-        shown=(rng.random((n_trials, n_agents)) < 0.8) & ~missed,
-        missed=missed,
-    )
-    values = draw_population(model.fitted(task), n_agents, rng)
-    rows, playing = played(model, task, world, values, rng)
-    at = rows.columns["mask_choice"]
-    filtered = run_filter(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(playing["choice"][at], filtered[at], rtol=0, atol=1e-12)
+    checks.compare_bandit_agents(*EVERY[name])
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_what_stands_in_cells_that_teach_nothing_changes_no_score(name):
-    model, task, rows, values = situation(name)
-    columns = {k: column.copy() for k, column in rows.columns.items()}
-    hidden, missed = ~columns["mask_update"], ~columns["choice_given"]
-    columns["outcome"][hidden], columns["outcome_forgone"][hidden] = 0.77, 0.77
-    columns["choice"][missed] = task.n_options - 1
-    at = columns["mask_choice"]
-    other = run_filter(model, task, values, Rows(columns, rows.sequence))["choice"]
-    np.testing.assert_array_equal(other[at], run_filter(model, task, values, rows)["choice"][at])
+    checks.change_hidden_cells(*situation(name, (12, 3, 25, 1, 7)))
 
 
 @pytest.mark.parametrize("asymmetry", ["learning", "choice", "both"])
 @pytest.mark.parametrize("low", [0.0, -1.0])
 def test_actors_stay_above_zero_and_finite(asymmetry, low):
-    model, task, rng = find("opal", asymmetry=asymmetry), bandit(low=low), np.random.default_rng(4)
-    for _ in range(10):
-        rows = random_rows(task, (200,), rng)
-        values = {name: float(rng.uniform(p.lower, min(p.upper, 20.0))) for name, p in model.fitted(task).items()}
-        for t in plain(model, task, values, rows.of(0)):
-            actors = np.array([float(x) for field in (t.s.g, t.s.n) for x in field.cells()])
-            assert (actors > 0).all()
-            assert np.isfinite(actors).all()
-            assert np.isfinite(t.log_probability["choice"])
+    for t in checks.run_long(find("opal", asymmetry=asymmetry), bandit(low=low), 10, np.random.default_rng(4)):
+        actors = np.array([float(x) for field in (t.s.g, t.s.n) for x in field.cells()])
+        assert (actors > 0).all()
+        assert np.isfinite(actors).all()
+        assert np.isfinite(t.log_probability["choice"])
 
 
 # What parameters exist, and what is refused ---------------------------------------------------------------

@@ -4,20 +4,20 @@ import math
 from pathlib import Path
 
 import matplotlib as mpl
+import model_checks as checks
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from example_models import TwoStep as OwnTwoStep
 from example_models import TwoStepWorld
-from fast_engine import Compiled, Interpreted, random_values, scored, sizes, slopes
-from interpreters import Rows, run_filter, run_plain, run_symbols, stack
+from hand_computed import log_p
+from interpreters import run_filter, stack
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
 import fitrl
-from fitrl.engine.trace import trace
 from fitrl.errors import DataError, ModelError
 from fitrl.fitting.fit import Fit, _parameter_specs
 from fitrl.fitting.predict import predict
@@ -35,28 +35,6 @@ from fitrl.tasks.signatures import stay_by_transition
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 DAW = TwoStep(2, ("1", "2"), codings=dict.fromkeys(("choice1", "state2", "choice2"), ("1", "2")))
 KOOL = TwoStepKool(4, ("1", "2", "3", "4"), has_sides=True)
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
-
-
-def log_p(chosen, x, y):
-    """Log of a softmax over two options, written out."""
-    return math.log(math.exp((x, y)[chosen]) / (math.exp(x) + math.exp(y)))
-
-
-def columns(choice1, state2, choice2, outcome, **more):
-    """Canonical columns of one sequence; None is a missed response."""
-    given1, given2 = (np.array([c is not None for c in choice]) for choice in (choice1, choice2))
-    coded = {"choice1": choice1, "state2": state2, "choice2": choice2, **more}
-    table = {name: np.array([0 if x is None else x for x in values]) for name, values in coded.items()}
-    return table | {
-        "outcome": np.array([0.0 if r is None else float(r) for r in outcome]),
-        "choice1_given": given1,
-        "mask_choice1": given1,
-        "choice2_given": given2,
-        "mask_choice2": given2,
-        "mask_update": given1 & given2,
-        "reset": np.arange(len(choice1)) == 0,
-    }
 
 
 # Option 0, its own state, second option, 1; option 0, the other state, first option, 0; option 1, its own, first, 1.
@@ -158,37 +136,29 @@ CASES = {f.__name__: f for f in (split, split_two_rates_counted, daw, daw_back_i
 def rows_of(trials, task):
     """Canonical columns of a case."""
     if task is not KOOL:
-        return stack(columns(*trials))
+        return stack(checks.two_step_columns(*trials))
     choice1, state2, _, outcome, more = trials
     start = np.array(more["state1"])
-    table = columns(choice1, state2, (0,) * len(choice1), outcome, **more)
+    table = checks.two_step_columns(choice1, state2, (0,) * len(choice1), outcome, **more)
     table = {name: column for name, column in table.items() if "choice2" not in name}
     return stack(table | {"offer_1": 2 * start, "offer_2": 2 * start + 1})
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("name", CASES)
 def test_by_hand(name, interpreter):
     model, parameters, trials, task, first, second = CASES[name]()
-    found = INTERPRETERS[interpreter](model, task, parameters, rows_of(trials, task))
-    np.testing.assert_allclose(found["choice1"], first, rtol=0, atol=1e-12)
-    if second is not None:
-        np.testing.assert_allclose(found["choice2"], second, rtol=0, atol=1e-12)
+    expected = {"choice1": first} | ({} if second is None else {"choice2": second})
+    checks.compare_by_hand(interpreter, model, task, parameters, rows_of(trials, task), **expected)
 
 
 @pytest.mark.parametrize("stage", [1, 2])
 @pytest.mark.parametrize("name", ["split", "split_two_rates_counted", "daw", "hbayesdm"])
 def test_a_missed_response_teaches_nothing(name, stage):
     """The trial after a miss is as if the missed one had not been, but for a first choice, which is remembered."""
-    model, parameters, (choice1, state2, choice2, outcome), task, first, second = CASES[name]()
-    at = 1  # a row without a response comes between the first and the second
-    one, two = (None, None) if stage == 1 else (0, None)
-    missed = (
-        (*choice1[:at], one, *choice1[at:]),
-        (*state2[:at], 1, *state2[at:]),
-        (*choice2[:at], two, *choice2[at:]),
-        (*outcome[:at], None, *outcome[at:]),
-    )
+    model, parameters, trials, task, first, second = CASES[name]()
+    # A row without a response comes between the first and the second.
+    missed = checks.insert(1, trials, (None if stage == 1 else 0, 1, None, None))
     rows = rows_of(missed, task)
     found = run_filter(model, task, parameters, rows)
     keep = np.array([0, 2, 3])
@@ -199,31 +169,6 @@ def test_a_missed_response_teaches_nothing(name, stage):
     switched = rows_of(((0, 1, 0, 1), missed[1], (1, None, 0, 0), missed[3]), task)
     after = run_filter(model, task, parameters, switched)["choice1"][2]
     assert (after < first[1]) == (parameters.get("kappa", 0.1) > 0)  # the unrewarded switch is the last choice now
-
-
-def random_rows(task, lengths, rng):
-    """Ragged rows with responses missing at either stage, and resets."""
-    n, sequence = sum(lengths), np.repeat(np.arange(len(lengths)), lengths)
-    fresh = rng.random(n) < 0.05
-    fresh[np.searchsorted(sequence, np.arange(len(lengths)))] = True
-    given1 = rng.random(n) < 0.9
-    given2 = given1 & (rng.random(n) < 0.9)
-    kool = isinstance(task, TwoStepKool)
-    start, pick = rng.integers(0, 2, n), rng.integers(0, 2, n)
-    table = {
-        "choice1": np.where(given1, 2 * start + pick if kool else pick, 0),
-        "choice1_given": given1,
-        "mask_choice1": given1,
-        "state2": rng.integers(0, 2, n),
-        "outcome": rng.uniform(0, 1, n),
-        "mask_update": given1 & given2,
-        "reset": fresh,
-    }
-    if kool:
-        left = 2 * start + rng.integers(0, 2, n)
-        return Rows(table | {"offer_1": 2 * start, "offer_2": 2 * start + 1, "left": left}, sequence)
-    second = {"choice2": np.where(given2, rng.integers(0, 2, n), 0), "choice2_given": given2, "mask_choice2": given2}
-    return Rows(table | second, sequence)
 
 
 EVERY = {
@@ -239,30 +184,10 @@ EVERY = {
 }
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, task = EVERY[name]
-    rng = np.random.default_rng(3)
-    rows = random_rows(task, lengths, rng)
-    values = random_values(model, task, sizes(trace(model, task), rows, {}), rng, near=0.1)
-    plain, filtered = run_plain(model, task, values, rows), run_filter(model, task, values, rows)
-    scores, gradients = kind(model, task, rows)(values)
-    for emission, at in scored(trace(model, task), rows).items():
-        np.testing.assert_allclose(plain[emission], filtered[emission], rtol=0, atol=1e-11)
-        np.testing.assert_allclose(scores[emission], filtered[emission][at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
-
-
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *checks.random_situation(*EVERY[name], lengths, checks.random_two_step_rows))
 
 
 def test_sides_decide_about_a_parameter():
@@ -444,7 +369,8 @@ def fitrl_pairs():
 
 
 def test_stay_by_transition_by_hand():
-    frame = pd.DataFrame(columns((0, 0, 1, 1, None, 0), (0, 1, 1, 1, 0, 0), (0,) * 6, (1, 0, 1, 0, None, 1)))
+    choices, states, outcomes = (0, 0, 1, 1, None, 0), (0, 1, 1, 1, 0, 0), (1, 0, 1, 0, None, 1)
+    frame = pd.DataFrame(checks.two_step_columns(choices, states, (0,) * 6, outcomes))
     frame = frame.assign(subject_idx=0, outcome_given=[True] * 4 + [False, True])
     table = stay_by_transition(frame).set_index("x")["mean"]
     # Trial 1 (reward, common): stayed. Trial 2 (no reward, rare): left. Trial 3 (reward, common): stayed.

@@ -2,20 +2,20 @@
 
 import math
 
+import model_checks as checks
 import numpy as np
 import pytest
-from fast_engine import Compiled, Interpreted, random_values, scored, sizes, slopes
-from interpreters import compiled_scan, played, run_filter, run_plain, run_symbols, stack
-from test_models_two_step import DAW, INTERPRETERS, columns, log_p, random_rows
+from fast_engine import random_values
+from hand_computed import log_p
+from interpreters import run_filter, run_plain, stack
 
 import fitrl
-from fitrl.engine.run import plain
-from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
 from fitrl.language.traits import lapse
 from fitrl.models import find
 from fitrl.tasks import TwoStep
 
+DAW = TwoStep(2, ("1", "2"), codings=dict.fromkeys(("choice1", "state2", "choice2"), ("1", "2")))
 PARAMETERS = {"alpha": 0.5, "beta_mb": 1.0, "beta_mf0": 0.8, "beta_mf1": 0.6, "beta_2": 1.5, "kappa": 0.2}
 # Option 0, its own state, second option, 1; 0, the other state, first, 0; 1, its own, first, 1; the same again.
 TRIALS = ((0, 0, 1, 1), (0, 1, 1, 1), (1, 0, 0, 0), (1, 0, 1, 1))
@@ -51,31 +51,28 @@ def known_transitions_no_losses():
 CASES = {f.__name__: f for f in (counted, known_transitions_no_losses)}
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("name", CASES)
 def test_by_hand(name, interpreter):
     model, first, second = CASES[name]()
-    found = INTERPRETERS[interpreter](model, DAW, PARAMETERS, stack(columns(*TRIALS)))
-    np.testing.assert_allclose(found["choice1"], first, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(found["choice2"], second, rtol=0, atol=1e-12)
+    rows = stack(checks.two_step_columns(*TRIALS))
+    checks.compare_by_hand(interpreter, model, DAW, PARAMETERS, rows, choice1=first, choice2=second)
 
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_missed_response_lets_nothing_decay(stage):
-    one, two = (None, None) if stage == 1 else (0, None)
-    choice1, state2, choice2, outcome = TRIALS
-    missed = [(*x[:1], new, *x[1:]) for x, new in ((choice1, one), (state2, 1), (choice2, two), (outcome, None))]
+    missed = checks.insert(1, TRIALS, (None if stage == 1 else 0, 1, None, None))
     model, first, second = counted()
-    found = run_filter(model, DAW, PARAMETERS, stack(columns(*missed)))
+    found = run_filter(model, DAW, PARAMETERS, stack(checks.two_step_columns(*missed)))
     keep = [0, 2, 3, 4]
     np.testing.assert_allclose(found["choice1"][keep], first, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found["choice2"][keep], second, rtol=0, atol=1e-12)
 
 
 def test_errors_are_in_the_usual_units():
-    trials = list(plain(find("two_step_mf01"), DAW, PARAMETERS, stack(columns(*TRIALS)).of(0)))
+    trials = checks.latents_of(find("two_step_mf01"), DAW, PARAMETERS, stack(checks.two_step_columns(*TRIALS)))
     # Q2[1, 0] before trials 3 and 4 is -1 and .5 as sums, -.5 and .25 as means; MF0[1] is 0, then -1, so -.25.
-    found = {name: [t.latents[name] for t in trials] for name in ("rpe_0", "rpe_1", "rpe_2")}
+    found = {name: [t[name] for t in trials] for name in ("rpe_0", "rpe_1", "rpe_2")}
     assert found["rpe_0"] == pytest.approx([0, 0, -0.5, 0.25 + 0.25])
     assert found["rpe_1"] == pytest.approx([1, -1 - 0.5, 1, 1 - 0.5])
     assert found["rpe_2"] == pytest.approx([1, -1, 1 + 0.5, 1 - 0.25])
@@ -98,7 +95,7 @@ def test_the_usual_form_with_other_slopes():
         q2[s, b] += alpha * r
         last = np.eye(2)[a]
     values = {"alpha": alpha, "beta_mb": 0.9, "beta_mf0": 0.5, "beta_mf1": 0.7, "beta_2": 1.4, "kappa": 0.4}
-    rows = stack(columns(list(choice1), list(state2), list(choice2), list(outcome)))
+    rows = stack(checks.two_step_columns(list(choice1), list(state2), list(choice2), list(outcome)))
     found = run_plain(find("two_step_mf01", transitions="fixed"), DAW, values, rows)
     np.testing.assert_allclose(found["choice1"] + found["choice2"], expected, rtol=0, atol=1e-11)
 
@@ -112,44 +109,18 @@ EVERY = {
 
 def situation(name, lengths):
     """Model, task, rows and values."""
-    model, task = EVERY[name]
-    rng = np.random.default_rng(3)
-    rows = random_rows(task, lengths, rng)
-    return model, task, rows, random_values(model, task, sizes(trace(model, task), rows, {}), rng, near=0.1)
+    return checks.random_situation(*EVERY[name], lengths, checks.random_two_step_rows)
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, task, rows, values = situation(name, lengths)
-    plain_scores, filtered = run_plain(model, task, values, rows), run_filter(model, task, values, rows)
-    scores, gradients = kind(model, task, rows)(values)
-    for emission, at in scored(trace(model, task), rows).items():
-        np.testing.assert_allclose(plain_scores[emission], filtered[emission], rtol=1e-12, atol=1e-11)
-        np.testing.assert_allclose(scores[emission], filtered[emission][at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
-
-
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths), rtol=1e-12)
 
 
 @pytest.mark.study
 def test_reference_agrees():
-    model, task, rows, values = situation("counted", (9, 4))
-    scores, gradients = compiled_scan(trace(model, task), rows, quick=True)(values)
-    for emission, expected in run_filter(model, task, values, rows).items():
-        at = scored(trace(model, task), rows)[emission]
-        np.testing.assert_allclose(scores[emission][at], expected[at], rtol=0, atol=1e-11)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    checks.compare_reference(*situation("counted", (9, 4)))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -157,11 +128,7 @@ def test_agents_play_what_the_filter_scores(name):
     model, rng = EVERY[name][0], np.random.default_rng(8)
     task, world = TwoStep.play(40, 6, rng)
     values = random_values(model, task, dict.fromkeys(model.fitted(task), 6), rng, near=0.0)
-    rows, while_playing = played(model, task, world, values, rng)
-    filtered, symbols = run_filter(model, task, values, rows), run_symbols(model, task, values, rows)
-    for emission, expected in filtered.items():
-        np.testing.assert_allclose(while_playing[emission], expected, rtol=0, atol=1e-11)
-        np.testing.assert_allclose(symbols[emission], expected, rtol=0, atol=1e-11)
+    checks.compare_agents(model, task, world, values, rng)
 
 
 def test_raw_outcomes_have_no_lowest():

@@ -5,16 +5,17 @@ The interpreters are also compared on random bandits with gaps; the simulator ag
 
 import math
 
+import model_checks as checks
 import numpy as np
 import pytest
-from fast_engine import Compiled, Interpreted, bandit, random_rows, scored, slopes
-from interpreters import bandit_columns, compiled_scan, played, run_filter, run_plain, run_symbols, stack
+from fast_engine import bandit, random_rows
+from hand_computed import log_p
+from interpreters import bandit_columns, run_plain, stack
 
 import fitrl
 from fitrl.engine.inputs import Located
 from fitrl.engine.layout import lay_out
 from fitrl.engine.run import filter_rows, plain
-from fitrl.engine.trace import trace
 from fitrl.errors import DataError, ModelError
 from fitrl.language.traits import dual_alpha, forgetting, lapse, stickiness
 from fitrl.models import find
@@ -23,17 +24,11 @@ from fitrl.tasks.environments import Volatile, named, play_bandit
 from fitrl.tasks.signatures import latent_by_phase, learning_rate_by_phase
 
 TASK = bandit()
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
 MODELS = {
     **{name: find(name) for name in ("dynamic_alpha", "pearce_hall", "vkf_binary")},
     "ehgf_binary": find("ehgf_binary", level3="fitted"),
 }
 FAMILY = tuple(MODELS)
-
-
-def log_p(chosen, x, y):
-    """Log of a softmax over two options, written out."""
-    return math.log(math.exp((x, y)[chosen]) / (math.exp(x) + math.exp(y)))
 
 
 def sig(x):
@@ -42,6 +37,7 @@ def sig(x):
 
 # The first option wins, loses; a switch to the second, which wins, and is chosen again.
 CHOICES, OUTCOMES = (0, 0, 1, 1), (1, 0, 1, 0)
+ROWS = stack(bandit_columns(CHOICES, OUTCOMES))
 
 
 def dynamic_alpha():
@@ -137,49 +133,36 @@ def ehgf_binary():
 CASES = {f.__name__: f for f in (dynamic_alpha, pearce_hall, vkf_binary, ehgf_binary)}
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("name", FAMILY)
 def test_by_hand(name, interpreter):
     parameters, expected, _ = CASES[name]()
-    found = INTERPRETERS[interpreter](MODELS[name], TASK, parameters, stack(bandit_columns(CHOICES, OUTCOMES)))
-    np.testing.assert_allclose(found["choice"], expected, rtol=0, atol=1e-12)
+    checks.compare_by_hand(interpreter, MODELS[name], TASK, parameters, ROWS, choice=expected)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_latents_by_hand(name):
     parameters, _, latents = CASES[name]()
-    rows = stack(bandit_columns(CHOICES, OUTCOMES)).of(0)
-    trials = list(plain(MODELS[name], TASK, parameters, rows))
-    for latent, expected in latents.items():
-        found = [t.latents[latent] if latent in t.latents else getattr(t.before, latent) for t in trials]
-        np.testing.assert_allclose(found[: len(expected)], expected, rtol=0, atol=1e-12, err_msg=latent)
+    checks.compare_latents(MODELS[name], TASK, parameters, ROWS, latents)
 
 
 def test_a_hall_of_one_is_the_last_error_and_of_zero_is_q_learning():
-    rows = stack(bandit_columns(CHOICES, OUTCOMES))
-    last = list(plain(find("pearce_hall"), TASK, {"kappa_ph": 0.8, "eta_ph": 1.0, "beta": 2.0}, rows.of(0)))
+    last = list(plain(find("pearce_hall"), TASK, {"kappa_ph": 0.8, "eta_ph": 1.0, "beta": 2.0}, ROWS.of(0)))
     assert last[1].latents["lr"] == pytest.approx(0.8 * 0.5)
     parameters = {"kappa_ph": 0.3, "eta_ph": 0.0, "beta": 2.0}
-    found = run_plain(find("pearce_hall"), TASK, parameters, rows)["choice"]
-    expected = run_plain(find("q_learning"), TASK, {"alpha": 0.3, "beta": 2.0}, rows)["choice"]
+    found = run_plain(find("pearce_hall"), TASK, parameters, ROWS)["choice"]
+    expected = run_plain(find("q_learning"), TASK, {"alpha": 0.3, "beta": 2.0}, ROWS)["choice"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
     parameters = {"alpha": 0.3, "a1": 0.0, "beta": 2.0}
-    found = run_plain(find("dynamic_alpha"), TASK, parameters, rows)["choice"]
+    found = run_plain(find("dynamic_alpha"), TASK, parameters, ROWS)["choice"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_the_coding_of_outcomes_does_not_matter(name):
-    """Losses of 1 in place of nothing: the same rates, and the same choices at half the slope per outcome."""
     parameters = CASES[name]()[0]
-    rows = stack(bandit_columns(CHOICES, OUTCOMES)).of(0)
-    other = stack(bandit_columns(CHOICES, [2 * r - 1 for r in OUTCOMES])).of(0)
-    half = parameters | ({"beta": 1.0} if name in ("dynamic_alpha", "pearce_hall") else {})  # they have 2 per outcome
-    first = list(plain(MODELS[name], TASK, parameters, rows))
-    second = list(plain(MODELS[name], bandit(low=-1.0), half, other))
-    for x, y in zip(first, second, strict=True):
-        assert x.log_probability["choice"] == pytest.approx(y.log_probability["choice"], abs=1e-13)
-        assert x.latents["lr"] == pytest.approx(y.latents["lr"], abs=1e-13)
+    halved = parameters | ({"beta": 1.0} if name in ("dynamic_alpha", "pearce_hall") else {})  # they have 2 per outcome
+    checks.compare_codings(MODELS[name], parameters, halved, CHOICES, OUTCOMES)
 
 
 @pytest.mark.parametrize("missing", [(None, None), (None, 1), (1, None)])
@@ -187,9 +170,8 @@ def test_the_coding_of_outcomes_does_not_matter(name):
 def test_rows_that_teach_nothing(name, missing):
     """No response; an outcome without a response, which says of no option that it won; a choice without an outcome."""
     parameters, expected, _ = CASES[name]()
-    choices, outcomes = ((*kept[:2], new, *kept[2:]) for kept, new in zip((CHOICES, OUTCOMES), missing, strict=True))
-    rows = stack(bandit_columns(choices, outcomes))
-    for run in INTERPRETERS.values():
+    rows = stack(bandit_columns(*checks.insert(2, (CHOICES, OUTCOMES), missing)))
+    for run in checks.INTERPRETERS.values():
         found = run(MODELS[name], TASK, parameters, rows)["choice"]
         np.testing.assert_allclose(found[[0, 1, 3, 4]], expected, rtol=0, atol=1e-12)
     assert rows.columns["mask_choice"][2] == (missing[0] is not None)
@@ -215,54 +197,31 @@ def values_of(model, n, rng):
     return {name: rng.uniform(*RANGES.get(name, (0.005, 0.995)), n) for name in model.fitted(TASK)}
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, rng = EVERY[name], np.random.default_rng(3)
+def situation(name, lengths, seed=3):
+    """Model, task, rows and values."""
+    model, rng = EVERY[name], np.random.default_rng(seed)
     rows = random_rows(TASK, lengths, rng)
-    values = values_of(model, len(lengths), rng)
-    filtered = run_filter(model, TASK, values, rows)["choice"]
-    scores, gradients = kind(model, TASK, rows)(values)
-    at = scored(trace(model, TASK), rows)["choice"]
-    np.testing.assert_allclose(scores["choice"], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, TASK, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    return model, TASK, rows, values_of(model, len(lengths), rng)
 
 
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_plain_filter_symbols_and_simulator_agree(name):
     model, rng = EVERY[name], np.random.default_rng(8)
     _, world = play_bandit(Volatile(every=5), 40, 6, rng)
-    values = values_of(model, 6, rng)
-    rows, while_playing = played(model, TASK, world, values, rng)
-    filtered = run_filter(model, TASK, values, rows)["choice"]
-    for found in (while_playing, run_plain(model, TASK, values, rows), run_symbols(model, TASK, values, rows)):
-        np.testing.assert_allclose(found["choice"], filtered, rtol=0, atol=1e-11)
+    checks.compare_agents(model, TASK, world, values_of(model, 6, rng), rng)
 
 
 @pytest.mark.parametrize(
     "name", ["pearce_hall", *(pytest.param(n, marks=pytest.mark.study) for n in FAMILY if n != "pearce_hall")]
 )
 def test_reference_agrees(name):
-    model, rng = EVERY[name], np.random.default_rng(5)
-    rows = random_rows(TASK, (9, 4, 6), rng)
-    values = values_of(model, 3, rng)
-    scores, gradients = compiled_scan(trace(model, TASK), rows, quick=True)(values)
-    at = scored(trace(model, TASK), rows)["choice"]
-    filtered = run_filter(model, TASK, values, rows)["choice"]
-    np.testing.assert_allclose(scores["choice"][at], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in Interpreted(model, TASK, rows)(values)[1].items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-8, atol=1e-10, err_msg=parameter)
+    checks.compare_reference(*situation(name, (9, 4, 6), seed=5))
 
 
 # Invariants and refusals -----------------------------------------------------------------------------------
@@ -302,9 +261,9 @@ def test_surprise_needs_a_range_of_outcomes(name):
 
 def test_omega3_is_held_at_two_unless_it_is_fitted():
     assert list(find("ehgf_binary").parameters()) == ["omega2", "zeta"]
-    rows, held = stack(bandit_columns(CHOICES, OUTCOMES)), {"omega2": -2.0, "zeta": 1.5}
-    found = run_plain(find("ehgf_binary"), TASK, held, rows)["choice"]
-    fitted = run_plain(MODELS["ehgf_binary"], TASK, held | {"omega3": 2.0}, rows)["choice"]
+    held = {"omega2": -2.0, "zeta": 1.5}
+    found = run_plain(find("ehgf_binary"), TASK, held, ROWS)["choice"]
+    fitted = run_plain(MODELS["ehgf_binary"], TASK, held | {"omega3": 2.0}, ROWS)["choice"]
     np.testing.assert_allclose(found, fitted, rtol=0, atol=1e-14)
 
 

@@ -3,15 +3,13 @@
 import math
 from pathlib import Path
 
+import model_checks as checks
 import numpy as np
 import pandas as pd
 import pytest
-from fast_engine import Compiled, Interpreted, random_values, scored, sizes, slopes
-from interpreters import Rows, compiled_scan, played, run_filter, run_plain, run_symbols, stack
+from interpreters import Rows, run_plain, stack
 
 import fitrl
-from fitrl.engine.run import plain
-from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
 from fitrl.fitting.simulate import draw_population
 from fitrl.language.traits import lapse
@@ -19,7 +17,6 @@ from fitrl.models import find
 from fitrl.tasks import StimulusAction
 from fitrl.tasks.stimulus_action import SetSizes
 
-INTERPRETERS = {"plain": run_plain, "filter": run_filter, "symbols": run_symbols}
 PUBLISHED = Path(__file__).parent.parent.parent / "shared" / "data" / "collins_rlwm_fmri2017.csv"
 VALUES = {"alpha": 0.5, "bias": 0.5, "phi_wm": 0.5, "rho_wm": 0.8, "cap": 2.0, "eps": 0.1, "kappa": 0.3}
 
@@ -115,20 +112,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", checks.INTERPRETERS)
 @pytest.mark.parametrize("n_stimuli", [2, 6])  # a small table is traced by cell, a large one by index
 @pytest.mark.parametrize("name", CASES)
 def test_by_hand(name, n_stimuli, interpreter):
     model, parameters, expected = CASES[name]
-    columns = columns_of(STIMULI, ACTIONS, CORRECT, 4)
-    found = INTERPRETERS[interpreter](model, task(n_stimuli), parameters, stack(columns))["choice"]
-    np.testing.assert_allclose(found[columns["mask_choice"]], expected, rtol=0, atol=1e-12)
+    rows = stack(columns_of(STIMULI, ACTIONS, CORRECT, 4))
+    checks.compare_by_hand(interpreter, model, task(n_stimuli), parameters, rows, choice=expected)
 
 
 def test_latents_by_hand():
     model, parameters, _ = CASES["rlwm_interaction"]
     rows = stack(columns_of(STIMULI, ACTIONS, CORRECT, 4))
-    found = [t.before.fields() | t.latents for t in plain(model, task(), parameters, rows.of(0))]
+    found = checks.latents_of(model, task(), parameters, rows)
     assert list(found[4]["wm_shown"]) == pytest.approx([0.5625, 0.25])
     assert list(found[5]["wm_shown"]) == pytest.approx([0.5, 0.4375])
     assert list(found[5]["q_shown"]) == pytest.approx([0.5, 0.25])
@@ -194,47 +190,23 @@ def random_rows(task, lengths, rng):
     return Rows(columns, sequence)
 
 
-def situation(name, lengths=(12, 3, 25, 1, 7), seed=3):
-    """Model, task, rows and values; a capacity off the whole numbers, where the weight has a corner."""
-    model, task = EVERY[name]
-    rng = np.random.default_rng(seed)
-    rows = random_rows(task, lengths, rng)
-    values = random_values(model, task, sizes(trace(model, task), rows, {}), rng, near=0.1)
-    values["cap"] = rng.choice([1.3, 2.6, 3.4, 4.7, 7.2], len(values["cap"]))
+def situation(name, lengths):
+    """A capacity off the whole numbers, where the weight has a corner."""
+    model, task, rows, values = checks.random_situation(*EVERY[name], lengths, random_rows)
+    values["cap"] = np.random.default_rng(3).choice([1.3, 2.6, 3.4, 4.7, 7.2], len(values["cap"]))
     return model, task, rows, values
 
 
-def check_kernel(kind, name, lengths):
-    """Scores as the filter has them, gradient as central differences."""
-    model, task, rows, values = situation(name, lengths)
-    filtered = run_filter(model, task, values, rows)["choice"]
-    np.testing.assert_allclose(run_plain(model, task, values, rows)["choice"], filtered, rtol=0, atol=1e-11)
-    scores, gradients = kind(model, task, rows)(values)
-    at = scored(trace(model, task), rows)["choice"]
-    np.testing.assert_allclose(scores["choice"], filtered[at], rtol=1e-10, atol=1e-13)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
-
-
+@checks.KERNELS
 @pytest.mark.parametrize("name", EVERY)
-def test_kernel_agrees(name):
-    check_kernel(Interpreted, name, (12, 3, 25, 1, 7))
-
-
-@pytest.mark.study
-@pytest.mark.parametrize("name", EVERY)
-def test_compiled_kernel_agrees(name):
-    check_kernel(Compiled, name, (60, 3, 25, 1, 7))
+def test_kernel_agrees(name, kind, lengths):
+    checks.compare_kernel(kind, *situation(name, lengths))
 
 
 @pytest.mark.study
 @pytest.mark.parametrize("name", ["rlwm_small", "rlwm_both"])
 def test_the_reference_agrees(name):
-    model, task, rows, values = situation(name, lengths=(9, 4))
-    scores, gradients = compiled_scan(trace(model, task), rows, quick=True)(values)
-    np.testing.assert_allclose(scores["choice"], run_filter(model, task, values, rows)["choice"], rtol=0, atol=1e-11)
-    for parameter, expected in slopes(model, task, values, rows).items():
-        np.testing.assert_allclose(gradients[parameter], expected, rtol=1e-5, atol=1e-6, err_msg=parameter)
+    checks.compare_reference(*situation(name, (9, 4)))
 
 
 @pytest.mark.parametrize("options", [{}, {"biases": "both", "interaction": "rpe"}])
@@ -242,20 +214,12 @@ def test_agents_play_what_the_filter_scores(options):
     model, rng = find("rlwm", **options), np.random.default_rng(8)
     played_task, world = StimulusAction.play(40, 5, rng)
     values = draw_population(model.fitted(played_task), 5, rng)
-    rows, playing = played(model, played_task, world, values, rng)
-    filtered = run_filter(model, played_task, values, rows)["choice"]
-    np.testing.assert_allclose(playing["choice"], filtered, rtol=0, atol=1e-12)
+    checks.compare_agents(model, played_task, world, values, rng, interpreters=("plain", "filter"))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_what_stands_in_cells_that_teach_nothing_changes_no_score(name):
-    model, task, rows, values = situation(name)
-    columns = {k: column.copy() for k, column in rows.columns.items()}
-    columns["outcome"][~columns["mask_update"]] = 0.77
-    columns["choice"][~columns["choice_given"]] = task.n_options - 1
-    at = columns["mask_choice"]
-    other = run_filter(model, task, values, Rows(columns, rows.sequence))["choice"]
-    np.testing.assert_array_equal(other[at], run_filter(model, task, values, rows)["choice"][at])
+    checks.change_hidden_cells(*situation(name, (12, 3, 25, 1, 7)))
 
 
 # The task ------------------------------------------------------------------------------------------------
