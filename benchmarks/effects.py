@@ -75,6 +75,7 @@ def main():
             print(f"{by}, {design}")
             print(f"  effects covered      {share(effect['covered'])}")
             print(f"  zeros found          {share(zero['found'])}")
+            print(f"  both covered         {share(own['covered'])}")
             error = effect["post_mean"] - effect["truth"]
             print(f"  bias {error.mean():+.3f}, RMSE {np.sqrt((error**2).mean()):.3f} (effects: sd 0.5)")
             print(f"  errors in posterior sds: sd {(error / effect['post_sd']).std():.2f}", flush=True)
