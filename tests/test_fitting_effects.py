@@ -17,7 +17,7 @@ from fitrl.data import read_trials
 from fitrl.errors import DataError, FitError
 from fitrl.fitting.effects import _between_sd, cells, contrast, effects
 from fitrl.fitting.laplace import laplace
-from fitrl.fitting.mixed import System, find_mode
+from fitrl.fitting.mixed import System, draw_around, find_mode
 from fitrl.fitting.pilot import look
 from fitrl.fitting.predict import latents, predict
 from fitrl.hierarchy.plan import make_plan
@@ -122,6 +122,35 @@ def test_mode_of_a_linear_mixed_model_is_the_closed_form():
     # The variance of the means of subjects is that of the population and half that of the noise.
     means = y.reshape(n, 2).mean(axis=1)
     assert found.scale[0] ** 2 == pytest.approx(means.var(ddof=1) - noise**2 / 2, rel=0.02)
+
+
+def test_draws_know_that_the_spread_is_uncertain():
+    """One normal measurement of each of few subjects: given a spread, the mean is that of a normal sample."""
+    rng = np.random.default_rng(1)
+    n, noise, prior_sd = 8, 0.4, 3.0
+    y = 0.5 + rng.normal(size=n) + noise * rng.normal(size=n)
+
+    def likelihood(eta):
+        away = (y - eta) / noise
+        return -0.5 * away**2, away / noise
+
+    ones = np.ones((n, 1))
+    priors = (np.zeros(1), np.array([prior_sd]))
+    system = System(ones, ones, np.arange(n), n, *priors, np.array([0]), [Prior("halfnormal", (2.0,))], np.ones(1))
+    found = find_mode(likelihood, system)
+    b, w, scale = draw_around(system, found, 20_000, np.random.default_rng(2))
+    assert np.log(scale[:, 0]).std() == pytest.approx(np.sqrt(found.log_scale_covariance[0, 0]), rel=0.3)
+    assert b[:, 0].var() > 1.03 * found.b_covariance[0, 0]
+    for one in np.unique(scale)[[0, 25, 49]]:
+        at = scale[:, 0] == one
+        precision = n / (one**2 + noise**2) + prior_sd**-2
+        mean = y.sum() / (one**2 + noise**2) / precision
+        assert at.sum() == 400
+        assert b[at, 0].mean() == pytest.approx(mean, abs=4 / np.sqrt(400 * precision))
+        assert b[at, 0].var() == pytest.approx(1 / precision, rel=0.25)
+        own = (w[at, 0, 0] + b[at, 0]).mean()  # between the measurement and the mean of all
+        weight = one**2 / (one**2 + noise**2)
+        assert own == pytest.approx(weight * y[0] + (1 - weight) * mean, abs=0.1)
 
 
 def test_the_first_look_knows_effects_and_slopes():

@@ -212,6 +212,10 @@ def fit(
         subjects=subjects,
         correlated=correlated,
     )
+    if quick:
+        from fitrl.fitting.laplace import check_quick, laplace
+
+        check_quick(plan)
     if plan.effects:
         log.info("%s", describe_design(plan, trials))
         for note in notes(plan, trials):
@@ -223,8 +227,6 @@ def fit(
     if not plan.estimated:
         idata, spent = _nothing_to_estimate(), dict[str, float]()
     elif quick:
-        from fitrl.fitting.laplace import laplace
-
         idata, spent = laplace(plan, trials, random_seed=seed)
     else:
         started = time.perf_counter()

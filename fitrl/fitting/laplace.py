@@ -11,7 +11,7 @@ import xarray as xr
 
 from fitrl.data import Trials
 from fitrl.errors import FitError
-from fitrl.fitting.mixed import find_mode
+from fitrl.fitting.mixed import draw_around, find_mode
 from fitrl.fitting.population import Likelihood, Subjects, find_population, find_subjects
 from fitrl.fitting.subjects import stacked_likelihood, subject_likelihood
 from fitrl.fitting.system import make_system
@@ -57,8 +57,8 @@ def laplace(
     Subjects get a mode and a curvature under a population that is found by expectation-maximisation
     (Huys et al. 2011, 10.1371/journal.pcbi.1002028), here with the priors on its location and scale.
     Subjects and location are drawn together. With formulas, effects take part in this (`fitrl.fitting.mixed`). It is
-    rough: posteriors are not normal, the uncertainty of the scale does not reach subjects, and a location whose prior
-    is not normal gets the normal prior with the same median and interquartile range.
+    rough: posteriors are not normal, the uncertainty of the scale does not reach subjects (with formulas it does), and
+    a location whose prior is not normal gets the normal prior with the same median and interquartile range.
 
     Examples
     --------
@@ -67,8 +67,7 @@ def laplace(
     """
     if not plan.estimated:
         raise FitError("every parameter is fixed, so there is nothing to fit.")
-    if plan.correlated:
-        raise FitError("the quick fit takes parameters to be independent. Sample (without quick), or leave it out.")
+    check_quick(plan)
     started = time.perf_counter()
     if plan.effects:
         return _with_effects(plan, trials, draws, random_seed)
@@ -142,15 +141,29 @@ def _complete(
     return variables
 
 
-def _with_effects(plan: Plan, trials: Trials, draws: int, random_seed: Any) -> tuple[xr.DataTree, dict[str, float]]:
-    """Draws of a plan with formulas."""
-    started = time.perf_counter()
+def check_quick(plan: Plan) -> None:
+    """Refuse what only a sampler can do.
+
+    Raises
+    ------
+    FitError
+        For correlated parameters, or a spread that differs between groups.
+    """
+    if plan.correlated:
+        raise FitError(
+            "the quick fit takes parameters to be independent. Leave out correlated (--correlated), or quick (--quick)."
+        )
     moved = [name for name, design in plan.designs.items() if design.spread is not None]
     if moved:
         raise FitError(
             f"{', '.join(moved)}: the quick fit takes subjects to differ equally in all groups. Sample (without "
             "quick), or leave sd() out of the formula."
         )
+
+
+def _with_effects(plan: Plan, trials: Trials, draws: int, random_seed: Any) -> tuple[xr.DataTree, dict[str, float]]:
+    """Draws of a plan with formulas."""
+    started = time.perf_counter()
     likelihood = stacked_likelihood(plan, trials)
     system, layout = make_system(plan, trials.n_subjects)
     _check_start(*likelihood(system.fixed @ system.mean))
@@ -159,15 +172,10 @@ def _with_effects(plan: Plan, trials: Trials, draws: int, random_seed: Any) -> t
     if not found.settled:
         log.warning("the quick fit has not settled after %d rounds; it is rougher still.", found.n_rounds)
     rng = np.random.default_rng(random_seed)
-    away = rng.multivariate_normal(np.zeros(len(found.b)), found.b_covariance, size=draws, method="eigh")
-    noise = rng.normal(size=(draws, *found.w.shape))
-    w = found.w + np.einsum("idb,sb->sid", found.w_on_b, away)
-    w += np.einsum("ide,sie->sid", np.linalg.cholesky(found.w_covariance), noise)
-    n_scales = len(found.scale)
-    log_ratio = rng.multivariate_normal(np.zeros(n_scales), found.log_scale_covariance, size=draws, method="eigh")
-    variables = layout.variables(found.b + away, found.scale * np.exp(log_ratio))
+    b, w, scale = draw_around(system, found, draws, rng)
+    variables = layout.variables(b, scale)
     ends = np.cumsum([len(plan.designs[name].subject) for name in plan.estimated])
-    cells = np.split(system.cells(found.b + away, w), ends[:-1], axis=1)
+    cells = np.split(system.cells(b, w), ends[:-1], axis=1)
     for (name, p), eta in zip(plan.estimated.items(), cells, strict=True):
         variables[name] = ((layout.cell_dim(name),), natural(eta, p.link, p.lower, p.upper))
     posterior = _labelled(variables, {"subject": trials.subjects, **layout.coords}, draws)

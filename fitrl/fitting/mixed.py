@@ -6,7 +6,8 @@ share a location and nothing else, this does where cells of subjects follow a de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +29,7 @@ _APPROACH, _NEWTON_STEPS = 3, 10  # rounds, and steps of each subject, before pa
 _NEAR = 0.5  # largest move of a subject, in standard deviations, at which parabolas are trusted
 _LARGEST_RATIO = 1.35
 _SETTLED = 1e-3  # change in one round, in standard errors
+_SCALES = 50  # sets of standard deviations that stand for what is possible
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,15 @@ class Mode:
     ----------
     b : ndarray, shape (coefficient,)
     b_covariance : ndarray, shape (coefficient, coefficient)
-        With subjects integrated out.
+        With subjects integrated out, at `scale`.
     w : ndarray, shape (subject, deviation)
         At `b`.
-    w_covariance : ndarray, shape (subject, deviation, deviation)
-        Given the coefficients.
-    w_on_b : ndarray, shape (subject, deviation, coefficient)
-        How the mode of a subject follows the coefficients.
     scale : ndarray, shape (standard deviation,)
     log_scale_covariance : ndarray
         Of the log of the scale.
+    parabola : tuple of ndarray
+        Likelihoods of subjects near there in coefficients and deviations: linear terms, shape (subject, n), and
+        curvatures, shape (subject, n, n).
     n_rounds : int
     settled : bool
     """
@@ -98,10 +99,9 @@ class Mode:
     b: np.ndarray
     b_covariance: np.ndarray
     w: np.ndarray
-    w_covariance: np.ndarray
-    w_on_b: np.ndarray
     scale: np.ndarray
     log_scale_covariance: np.ndarray
+    parabola: tuple[np.ndarray, np.ndarray]
     n_rounds: int
     settled: bool
 
@@ -193,8 +193,14 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     on (penalised quasi-likelihood, Breslow & Clayton 1993, 10.1080/01621459.1993.10594284, here with priors). Where a
     likelihood curves the wrong way it is taken to say nothing.
     """
-    try:
+    with _that_may_run_away():
         return _find_mode(likelihood, system)
+
+
+@contextmanager
+def _that_may_run_away() -> Iterator[None]:
+    try:
+        yield
     except np.linalg.LinAlgError:
         raise FitError(
             "the quick fit ran away: these data have no mode that it could find, or too little to tell effects from "
@@ -241,18 +247,56 @@ def _find_mode(likelihood: CellLikelihood, system: System) -> Mode:
         if n_rounds > _WARM_UP and change < _SETTLED:
             settled = True
             break
-    solved = _solve(system, _parabola(likelihood, system, b, w, scale), scale)
-    return Mode(
-        b,
-        solved.b_covariance,
-        w,
-        solved.w_covariance,
-        solved.w_on_b,
-        scale,
-        _log_scale_covariance(system, solved, scale),
-        n_rounds,
-        settled,
-    )
+    parabola = _parabola(likelihood, system, b, w, scale)
+    solved = _solve(system, parabola, scale)
+    of_log_scale = _log_scale_covariance(system, solved, scale)
+    return Mode(b, solved.b_covariance, w, scale, of_log_scale, parabola, n_rounds, settled)
+
+
+def draw_around(
+    system: System, found: Mode, draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw coefficients, deviations and standard deviations around a mode.
+
+    Parameters
+    ----------
+    system : System
+    found : Mode
+        Of this system.
+    draws : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    b : ndarray, shape (draw, coefficient)
+    w : ndarray, shape (draw, subject, deviation)
+    scale : ndarray, shape (draw, standard deviation)
+
+    Raises
+    ------
+    FitError
+        If so little is known of the standard deviations that there is nothing to draw.
+
+    Notes
+    -----
+    Given standard deviations, coefficients and subjects are normal where likelihoods are parabolas. That is solved for
+    50 sets of standard deviations, so that what is not known of these widens the rest.
+    """
+    n = min(_SCALES, draws)
+    mean = np.zeros(len(found.scale))
+    scales = found.scale * np.exp(rng.multivariate_normal(mean, found.log_scale_covariance, size=n, method="eigh"))
+    of_draw = np.arange(draws) % n
+    b, w = np.empty((draws, len(found.b))), np.empty((draws, *found.w.shape))
+    for k in range(n):
+        at = of_draw == k
+        with _that_may_run_away():
+            solved = _solve(system, found.parabola, scales[k])
+            root = np.linalg.cholesky(solved.w_covariance)
+        away = rng.multivariate_normal(np.zeros(len(found.b)), solved.b_covariance, size=at.sum(), method="eigh")
+        noise = rng.normal(size=(at.sum(), *found.w.shape))
+        b[at] = solved.b + away
+        w[at] = solved.w + np.einsum("idb,sb->sid", solved.w_on_b, away) + np.einsum("ide,sie->sid", root, noise)
+    return b, w, scales[of_draw]
 
 
 def _reach(scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +306,17 @@ def _reach(scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Solved:
-    """Coefficients and subjects where likelihoods are parabolas; as in `Mode`."""
+    """Coefficients and subjects where likelihoods are parabolas, at given standard deviations.
+
+    Attributes
+    ----------
+    b, b_covariance, w
+        As in `Mode`.
+    w_covariance : ndarray, shape (subject, deviation, deviation)
+        Given the coefficients.
+    w_on_b : ndarray, shape (subject, deviation, coefficient)
+        How the mode of a subject follows the coefficients.
+    """
 
     b: np.ndarray
     b_covariance: np.ndarray
