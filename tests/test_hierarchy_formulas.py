@@ -310,14 +310,36 @@ def test_notes():
     assert "but beta has not" in said(table(), {"alpha": "group"})
     assert "but beta has not" not in said(table(), {"beta": "group"})
     few = table(3)
-    assert "the group group = patient has 1 subject," in said(few, {"beta": "group"})
+    assert "group = patient has 1 subject," in said(few, {"beta": "group"})
     always = table().assign(drug=lambda f: np.where(f["session"] == "d1", "off", "on"))
     assert "always done in the same session" in said(always, {"beta": "drug"})
-    assert "the session is not in the formula" in said(table(), {"beta": "drug"})
+    assert "the session is not in the formula" not in said(table(8), {"beta": "drug"})  # balanced
+    mostly = table(8).assign(drug=lambda f: np.where((f["session"] == "d1") == (f["subject"] != "s0"), "off", "on"))
+    assert "the session is not in the formula" in said(mostly, {"beta": "drug"})
     assert "taken to be the same in all subjects" in said(table(), {"beta": "drug"})
     unordered = table().drop(columns="session")
     unordered = unordered.assign(trial=unordered.groupby(["subject", "drug"]).cumcount() + 1)
     assert "no column says in which order" in said(unordered, {"beta": "drug"}, session="drug")
+    numbered = unordered.assign(visit=unordered["drug"].map({"placebo": "T1", "levodopa": "T2"}))
+    assert "in which order" not in said(numbered, {"beta": "visit"}, session="visit")
+
+
+def test_a_factor_that_varies_in_one_subject_is_pointed_out():
+    frame = table(6)
+    frame.loc[frame.index[3], "group"] = "control" if frame["group"].iloc[3] == "patient" else "patient"
+    note = said(frame, {"alpha": "group", "beta": "group"})
+    first = frame["subject"].iloc[3]
+    assert f"except for {first} (" in note
+    assert "1 rows" in note
+    assert "hold a slip" in note
+    assert "slip" not in said(table(6), {"beta": "drug"})
+
+
+def test_levels_that_differ_in_case_or_spaces_are_refused():
+    frame = table(6)
+    frame.loc[frame["subject"] == frame["subject"].iloc[0], "group"] = frame["group"].iloc[0].upper()
+    with pytest.raises(DataError, match=r"differ in case or spaces only.*has " + str(frame["subject"].iloc[0])):
+        said(frame, {"alpha": "group"})
 
 
 def test_notes_reach_the_log(trials, caplog):

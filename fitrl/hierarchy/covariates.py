@@ -193,7 +193,7 @@ def read_covariate(trials: Trials, name: str, *, factor: bool = False, first: st
     Raises
     ------
     DataError
-        If there is no such column, a value is missing, or it does not vary.
+        If there is no such column, a value is missing, levels differ in case or spaces only, or it does not vary.
     """
     texts = _texts(trials, name)
     missing = trials.frame["subject"].to_numpy()[~texts.given]
@@ -206,6 +206,7 @@ def read_covariate(trials: Trials, name: str, *, factor: bool = False, first: st
         )
     if len(texts.values) < 2:
         raise DataError(f'{name} is "{texts.values[0]}" everywhere: it cannot explain anything.', trials.source)
+    _check_look_alikes(texts, trials)
     numeric = all(NUMBER.fullmatch(value) for value in texts.values)
     varies = _varies(trials, texts.codes)
     if numeric and not factor and len(texts.values) > 2:
@@ -218,6 +219,24 @@ def read_covariate(trials: Trials, name: str, *, factor: bool = False, first: st
     codes = np.array([levels.index(value) for value in texts.values])[texts.codes]
     values, labels, spread = contrasts(levels)
     return Covariate(name, levels, codes, values, labels, spread, varies)
+
+
+def _check_look_alikes(texts: Texts, trials: Trials) -> None:
+    """Refuse levels that differ in case or spaces only: they would count as groups of their own."""
+    alike: dict[str, list[int]] = {}
+    for code, value in enumerate(texts.values):
+        alike.setdefault("".join(value.casefold().split()), []).append(code)
+    subjects = pd.DataFrame({"code": texts.codes, "subject": trials.frame["subject"].astype(str).to_numpy()})
+    for codes in alike.values():
+        if len(codes) > 1:
+            who = {code: list(dict.fromkeys(subjects.loc[subjects["code"] == code, "subject"])) for code in codes}
+            rare = min(codes, key=lambda code: len(who[code]))
+            raise DataError(
+                f"the levels {listing(f'"{texts.values[code]}"' for code in codes)} of {texts.name} differ in case or "
+                f"spaces only, and would be groups of their own. Write them in one way: "
+                f'"{texts.values[rare]}" has {listing(who[rare])}.',
+                trials.source,
+            )
 
 
 def _texts(trials: Trials, name: str) -> Texts:

@@ -15,6 +15,8 @@ from fitrl.hierarchy.design import Design
 from fitrl.hierarchy.plan import Plan
 
 _SMALL_GROUP = 2  # subjects: a group of so few says nothing of a population
+_FEW = 0.2  # of the subjects: a factor that varies in so few is a slip more often than a condition
+_UNEVEN = 0.1  # of the subjects: how far orders may differ in number and still count as balanced
 _LEARNING = re.compile(r"learning rate")
 _NOISE = re.compile(r"inverse temperature|lapse|noise of the choice")
 
@@ -104,17 +106,17 @@ def design_notes(design: Design, trials: Trials) -> list[str]:
     Returns
     -------
     list of str
-        Groups of one or two subjects; a manipulation that is always in the same session, or whose session is not
-        known, or not in the formula.
+        A factor that varies in a few subjects only, which is a slip more often than not; groups of one or two subjects;
+        a manipulation that is always in the same session, or whose session is not known, or not in the formula.
     """
-    found = []
+    found = [note for c in design.covariates.values() if c.is_factor for note in _slips(c, trials)]
     first = np.unique(trials.frame["subject_idx"].to_numpy(), return_index=True)[1]
     factors = {name: c for name, c in design.covariates.items() if c.is_factor}
     for name, c in factors.items():
         if c.varies == "subject":
             sizes = np.bincount(c.codes[first], minlength=len(c.levels))
             found += [
-                f"the group {name} = {level} has {counted(int(size), 'subject')}, from whom little can be learned of "
+                f"{name} = {level} has {counted(int(size), 'subject')}, from whom little can be learned of "
                 "a population."
                 for level, size in zip(c.levels, sizes, strict=True)
                 if size <= _SMALL_GROUP
@@ -124,6 +126,8 @@ def design_notes(design: Design, trials: Trials) -> list[str]:
     for name, c in factors.items():
         if c.varies != "session" or name == "session":
             continue
+        if name == column and all(re.search(r"\d", level) for level in c.levels):
+            continue  # sessions that are numbered are in that order
         if session is None or name == column:
             found.append(
                 f"no column says in which order the levels of {name} were done, so that its effect cannot be told from "
@@ -134,12 +138,29 @@ def design_notes(design: Design, trials: Trials) -> list[str]:
                 f"every level of {name} was always done in the same session, so that its effect cannot be told from "
                 "that of the session (practice, carry-over)."
             )
-        elif not {"session", column} & set(design.covariates):
+        elif not {"session", column} & set(design.covariates) and not _is_balanced(c.codes, session.codes, trials):
             found.append(
-                f"the session is not in the formula with {name}. Unless the order was balanced, + {column} keeps "
-                "practice out of the effect."
+                f"the session is not in the formula with {name}, and the order is not balanced over subjects: "
+                f"+ {column} keeps practice out of the effect."
             )
     return found
+
+
+def _slips(covariate: Covariate, trials: Trials) -> list[str]:
+    """Name the subjects in whom a factor varies where it is the same throughout in nearly all others."""
+    frame = pd.DataFrame({"subject": trials.frame["subject"].astype(str).to_numpy(), "code": covariate.codes})
+    several = frame.groupby("subject", sort=False)["code"].nunique() > 1
+    if not 0 < several.sum() <= _FEW * len(several):
+        return []
+    told = []
+    for subject in several.index[several]:
+        counts = frame.loc[frame["subject"] == subject, "code"].value_counts()
+        rows = ", ".join(f"{covariate.levels[code]} in {n:,}" for code, n in counts.items())
+        told.append(f"{subject} ({rows} rows)")
+    return [
+        f"{covariate.name} is the same in all rows of a subject, except for {listing(told)}. If it tells people apart, "
+        "these rows hold a slip, which makes it a condition within subjects: mend them."
+    ]
 
 
 def read_session(trials: Trials) -> Covariate | None:
@@ -150,6 +171,13 @@ def read_session(trials: Trials) -> Covariate | None:
         return read_covariate(trials, "session", factor=True)
     except DataError:  # one session, or a blank
         return None
+
+
+def _is_balanced(codes: np.ndarray, session: np.ndarray, trials: Trials) -> bool:
+    """Whether every level was done by about as many subjects in each session: practice then cancels out."""
+    done = pd.DataFrame({"subject": trials.frame["subject_idx"].to_numpy(), "level": codes, "session": session})
+    counts = done.drop_duplicates().groupby(["level", "session"]).size().unstack(fill_value=0).to_numpy()
+    return int(counts.max() - counts.min()) <= max(1, _UNEVEN * trials.n_subjects)
 
 
 def _goes_with(codes: np.ndarray, session: np.ndarray) -> bool:
