@@ -16,3 +16,6 @@ fi
 $uv venv --quiet --allow-existing .venv
 $uv pip sync --quiet --python .venv --require-hashes requirements.lock
 $uv pip install --quiet --python .venv --no-deps --editable .
+# The editable install answers for fitrl only where no folder of that name is at hand, as beside a clone. With the clone on
+# the path the package itself is found first.
+.venv/bin/python -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("purelib"), "fitrl_clone.pth"), "w").write(os.getcwd())'

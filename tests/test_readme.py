@@ -1,6 +1,8 @@
 """What the README shows works: its model file, its priors file, its commands, its Python."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,11 @@ def test_every_name_of_the_package_exists():
 
 def test_no_place_of_a_machine_is_mentioned():
     assert not re.search(r"/(work|tmp|home|root)/", README)
+
+
+def test_a_folder_called_fitrl_does_not_hide_the_package(tmp_path):
+    """Python started beside a clone, as notebooks are, finds the package and not the folder."""
+    (tmp_path / "fitrl").mkdir()
+    code = "import fitrl, fitrl.models; print(fitrl.read_trials, fitrl.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -54,8 +54,9 @@ def run_design(model: str, trials: Trials, declaration: Mapping[str, Any], plot:
 
     figure, _ = plot_effect_prior(model, trials, **{**declaration, "subjects": None})
     try:
+        plot.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(plot)
-    except (OSError, ValueError) as error:  # no such folder, or no such format
+    except (OSError, ValueError) as error:  # not to be written there, or no such format
         raise FitError(f"--plot {plot} cannot be written: {error}. Name a .png or .pdf in a folder.") from None
     finally:
         plt.close(figure)

@@ -74,13 +74,15 @@ def run_fit(
         print_out(f"\n{out} holds an earlier fit; it is replaced when this one is done.", style="yellow")
     print_out("\nLoading PyMC ...", style="dim")
     started = time.perf_counter()
-    from fitrl.fitting.fit import design, fit
+    from fitrl.fitting.fit import fit, prepare
+    from fitrl.hierarchy.describe import describe_design
 
     imported = time.perf_counter() - started
     if effect is not None:
         trials, where, declaration = with_effect(model, trials, declaration, effect)
     if declaration.get("formulas"):
-        print_design(design(model, trials, **{k: declaration[k] for k in _DECLARED if k in declaration}))
+        plan, joined, _ = prepare(model, trials, **{k: declaration[k] for k in _DECLARED if k in declaration})
+        print_design(describe_design(plan, joined))  # its notes come with the fit
     found = fit(model, trials, **declaration)
     found.spec.timings["import"] = imported
     started = time.perf_counter()
