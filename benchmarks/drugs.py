@@ -49,12 +49,12 @@ def mikus(data):
 
 
 def kirschner(data):
-    """Methamphetamine and placebo, within people, gamble or pass; values start afresh where probabilities change."""
+    """Methamphetamine and placebo, within people, gamble or pass; fresh starts as in the authors' program."""
     raw = pd.read_csv(data / "kirschner2024_meth_reversal.csv").sort_values(["subject", "condition", "trial"])
-    before = raw.groupby(["subject", "condition", "stimulus"])["p_win"].shift()
-    raw = raw.assign(fresh=(raw["p_win"] != before).astype(int), session=raw["condition"])
-    formulas = dict.fromkeys(("alpha", "beta", "bias"), DRUG)
-    return {"model": str(USER_MODELS / "gamble_pass.py"), "trials": raw, "formulas": formulas}
+    first = ~raw.duplicated(["subject", "condition", "stimulus"])
+    raw = raw.assign(fresh=first.astype(int), session=raw["condition"])
+    formulas = dict.fromkeys(("eta", "beta", "bias", "base", "conf"), DRUG)
+    return {"model": str(USER_MODELS / "gamble_pass_surprise.py"), "trials": raw, "formulas": formulas}
 
 
 ANALYSES = {f.__name__: f for f in (turi, turi_two_rates, michely, mikus, kirschner)}

@@ -223,7 +223,7 @@ def test_michely_as_a_users_task():
 
 
 def kirschner(drug):
-    """One drug; ``fresh`` marks where the probability of a symbol changes, as the authors' program has it."""
+    """One drug; ``fresh`` marks where the probability of a symbol changes, since choices jump there at once."""
     raw = pd.read_csv(SHARED / "data" / "kirschner2024_meth_reversal.csv").sort_values(["subject", "trial"])
     raw = raw[raw["condition"] == drug]
     before = raw.groupby(["subject", "stimulus"])["p_win"].shift()
@@ -233,9 +233,9 @@ def kirschner(drug):
 def test_kirschner_as_a_users_task():
     """Separate fits by drug: less is learned from an outcome under methamphetamine, but far less than published.
 
-    Published are rates of .29 (placebo) and .24 (methamphetamine) of a model whose rate follows surprise, in 113
-    people. Here 29 of them are fitted with a rate that stays, and the intervals overlap. Without the fresh starts the
-    mean log probability of a choice is lower by .08.
+    Published is a model whose rate follows surprise, by a parameter eta of .29 (placebo) and .24 (methamphetamine); see
+    `user_models/gamble_pass_surprise.py`. Here 29 people are fitted with a rate that stays, and the intervals overlap.
+    Without the fresh starts the mean log probability of a choice is lower by .08.
     """
     model, rate = str(USER_MODELS / "gamble_pass.py"), {}
     for drug in ("placebo", "meth"):

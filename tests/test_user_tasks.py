@@ -25,6 +25,7 @@ from fitrl.tasks import Column, NotReplayable, Task
 
 FOLDER = Path(__file__).parent / "user_models"
 DECK, PASS = str(FOLDER / "deck_game.py"), str(FOLDER / "gamble_pass.py")
+SURPRISE = str(FOLDER / "gamble_pass_surprise.py")
 DAY = {"session": "day"}
 DECK_VALUES = {"alpha_win": 0.5, "alpha_loss": 0.2, "beta_number": 2.0, "beta_deck": 3.0, "bias": 0.1}
 
@@ -154,6 +155,30 @@ def test_gamble_or_pass_by_hand():
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+def test_gamble_or_pass_by_surprise_by_hand():
+    # At A = 1 the logit of the rate is log 3 where the outcome confirms the choice (rate .75), else -log 9 (rate .1).
+    p = {"eta": 0.5, "beta": 2.0, "bias": 0.3, "base": -0.5 * np.log(3), "conf": 1.5 * np.log(3)}
+    # Symbol 1: gambled and lost, A = 1; passed and would have won, A = .55; passed and would have lost, which confirms.
+    # Symbol 3 was passed and would have lost: .75 of the way to -1.
+    q_1, a_1 = -0.1, 0.5 * 1 + 0.5 * 0.1
+    rate = 1 / (1 + 9**a_1)
+    q_2, a_2 = -0.1 + rate * 1.1, 0.5 * 1.1 + 0.5 * rate
+    q_3 = q_2 - (1 + q_2) * 3**a_2 / (1 + 3**a_2)
+    choice = [1, 0, 0, 1, 0, 1, 0]
+    expected = log_expit(np.where(choice, 1, -1) * 2.0 * (0.3 + np.array([0, 0, q_1, 0, q_2, -0.75, q_3])))
+    trials = fitrl.read_trials(symbols(choice=choice, fresh=0), SURPRISE, columns={"session": "condition"})
+    np.testing.assert_allclose(scores(SURPRISE, trials, p), expected, atol=1e-12)
+
+
+def test_a_fresh_symbol_has_neither_value_nor_a_history_of_surprise():
+    """The three trials from the fresh start on are as the first three of the session, with the same outcomes."""
+    frame = symbols(stimulus=1, choice=1, outcome=-1, fresh=[0, 0, 0, 1, 0, 0, 0])
+    trials = fitrl.read_trials(frame, SURPRISE, columns={"session": "condition"})
+    found = scores(SURPRISE, trials, {"eta": 0.4, "beta": 2.0, "bias": 0.1, "base": -1.0, "conf": 2.0})
+    np.testing.assert_allclose(found[3:6], found[:3], atol=1e-12)
+    assert np.ptp(found[:3]) > 0.1
+
+
 # Free runs ----------------------------------------------------------------------------------------
 
 
@@ -248,8 +273,12 @@ def test_what_is_not_shown_teaches_neither_agents_nor_the_likelihood():
 
 @pytest.mark.parametrize(
     ("file", "least"),
-    [(DECK, {"beta_number": 0.8, "beta_deck": 0.5, "bias": 0.7}), (PASS, {"alpha": 0.7, "beta": 0.7, "bias": 0.8})],
-    ids=["deck", "pass"],
+    [
+        (DECK, {"beta_number": 0.8, "beta_deck": 0.5, "bias": 0.7}),
+        (PASS, {"alpha": 0.7, "beta": 0.7, "bias": 0.8}),
+        (SURPRISE, {"beta": 0.7, "bias": 0.8, "base": 0.6}),
+    ],
+    ids=["deck", "pass", "surprise"],
 )
 def test_agents_come_back(file, least):
     made = fitrl.simulate(file, subjects=30, trials=150, random_seed=5)

@@ -1,8 +1,9 @@
 """Gamble on a symbol or pass; what it would have paid is shown in either case.
 
 Task and model as a lab would write them in a file of its own, for reversal learning as in Kirschner et al. 2024
-(eLife, 10.7554/eLife.101413). Choices are 1 (gamble) and 0 (pass). As in the authors' program, the value of a symbol
-starts afresh where its probability changes; the column ``fresh`` of the file says where that is.
+(eLife, 10.7554/eLife.101413). Choices are 1 (gamble) and 0 (pass). The value of a symbol starts afresh where the
+column ``fresh`` of the file says so: where its probability changes, since choices jump there at once (the authors'
+program does so in the first trial of a session only).
 
     fitrl fit drug.csv --model gamble_pass.py --column session=condition --out results/drug
 """
