@@ -11,6 +11,7 @@ from test_data_read import CSV, lab, notes, write
 
 from fitrl.data import read_trials
 from fitrl.errors import DataError
+from fitrl.hierarchy.covariates import with_subjects
 from fitrl.tasks.bandit import Bandit
 
 
@@ -29,10 +30,14 @@ def changed(column: str, **cells) -> pd.DataFrame:
     return frame
 
 
+def errors(error: DataError):
+    return [problem for problem in error.problems if problem.level == "error"]
+
+
 def only(error: DataError):
-    errors = [problem for problem in error.problems if problem.level == "error"]
-    assert len(errors) == 1, str(error)
-    return errors[0]
+    found = errors(error)
+    assert len(found) == 1, str(error)
+    return found[0]
 
 
 def test_a_file_that_is_not_there():
@@ -437,3 +442,142 @@ def test_a_running_total_is_no_outcome():
     total = single.assign(outcome=single["outcome"].cumsum())
     said = [[p.message for p in read_trials(f, Bandit, outcome_scale=20).problems] for f in (single, total)]
     assert [any("running total" in message for message in messages) for messages in said] == [False, True]
+
+
+def keys(**cells) -> pd.DataFrame:
+    """Four subjects who press f and j in turn, with some cells of the choice replaced."""
+    frame = lab(4, 40, choice=np.resize(np.array(["f", "j"], dtype=object), 160))
+    for row, value in cells.items():
+        frame.loc[int(row[1:]), "choice"] = value
+    return frame
+
+
+def test_a_number_among_words_is_the_odd_one():
+    problem = only(failure(keys(r3="-1", r9="-1")))
+    assert problem.rows == (5, 11)
+    assert '"-1" is no option; the others are words (f, j) (2 rows)' in problem.message
+    assert "--missing -1 " in problem.remedy
+    assert read_trials(keys(r3="-1", r9="-1"), Bandit, missing=[-1]).codings["choice"] == ("f", "j")
+
+
+def test_what_stands_in_many_rows_is_never_proposed_as_missing():
+    mixed = keys().replace({"choice": {"j": "1"}})
+    mixed.loc[:2, "choice"] = "1"
+    problem = only(failure(mixed))  # that one option is left follows from it
+    assert '"f" is no option' in problem.message
+    assert "--missing" not in problem.remedy
+    assert problem.remedy.startswith('If "f" is an option, declare all of them: codes={"choice": ["1", "f"]}')
+    late = keys().replace({"choice": {"f": "early", "j": "late"}})
+    assert "--missing" not in only(failure(late)).remedy
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (("won", "lost"), ()),
+        (("won", "lost", "even", "much", "less", "none"), ()),  # each in a sixth of the rows
+        (("1", "0", "50 cent"), ()),
+        ((*["1", "0"] * 4, "50 cent"), ()),
+        (("won", "lost") * 10 + ("NR",), ("NR",)),
+        (("1", "0") * 10 + ("NR",), ("NR",)),
+    ],
+)
+def test_outcomes_in_words_are_to_become_numbers(words, proposed):
+    error = failure(lab(4, 40, outcome=np.resize(np.array(words, dtype=object), 160)))
+    for problem in errors(error):
+        asked = [word for word in words if f"--missing {word} " in problem.remedy]
+        assert tuple(dict.fromkeys(asked)) == tuple(word for word in proposed if f'"{word}"' in problem.message)
+        if '"won"' in problem.message:
+            assert "won = 1 and lost = 0" in problem.remedy
+
+
+def test_every_remedy_names_its_own_value():
+    error = failure(lab(4, 40).astype({"choice": object}).pipe(_with, choice=["x", "y", "z", "p", "q"]))
+    remedies = [problem.remedy for problem in errors(error)]
+    assert [next(w for w in "xyzpq" if f"--missing {w} " in remedy) for remedy in remedies] == ["x", "y", "z", "p"]
+    assert 'Only if "y" is an option after all: codes={"choice": ["1", "2", "y"]}' in remedies[1]
+    assert 'Only if "p", "q" are options after all' in remedies[3]
+    error = failure(keys(r3="F", r9="g"), codes={"choice": ["f", "j"]})
+    assert ["--missing F " in p.remedy for p in errors(error)] == [True, False]
+    assert ["--missing g " in p.remedy for p in errors(error)] == [False, True]
+    error = failure(lab(4, 40).astype({"outcome": object}).pipe(_with, outcome=["NR", "oops"]))
+    assert ["--missing oops " in p.remedy for p in errors(error)] == [False, True]
+
+
+def _with(frame: pd.DataFrame, **values) -> pd.DataFrame:
+    """Put values into the first rows of a column."""
+    for column, cells in values.items():
+        frame.loc[: len(cells) - 1, column] = cells
+    return frame
+
+
+def test_a_label_that_hardly_occurs_is_pointed_out():
+    (warning,) = [p for p in read_trials(keys(r20="g"), Bandit).problems if '"g"' in p.message]
+    assert warning.level == "warning"
+    assert warning.rows == (22,)
+    assert '"g" (1 row, subject s0 only) counts as an option' in warning.message
+    assert '--codes "choice=f,j"' in warning.remedy
+    codes = {"choice": ["f", "g", "j"]}
+    assert '"g"' not in notes(read_trials(keys(r20="g"), Bandit, codes=codes), "warning")
+    one_person = keys(**{f"r{row}": "k" for row in range(41, 80, 2)})
+    assert '"k" (20 rows, subject s1 only)' in notes(read_trials(one_person, Bandit), "warning")
+    two_people = keys(**{f"r{row}": "k" for row in (*range(41, 80, 2), 81)})
+    assert "slip" not in notes(read_trials(two_people, Bandit), "warning")
+
+
+def test_a_rare_label_is_named_beside_one_that_differs_in_case():
+    problem = only(failure(keys(r10="F", r20="g")))
+    assert 'the labels "F" (1), "f" (' in problem.message
+    assert '"g" (1 row, line 22) may be a slip, too.' in problem.remedy
+
+
+def test_copies_and_different_trials_with_one_number():
+    frame = keys()
+    twice = pd.concat([frame, frame.iloc[[5]]], ignore_index=True)
+    problem = only(failure(twice))
+    assert problem.rows == (162,)
+    assert problem.remedy == "Remove the copies."
+    frame.loc[5, "trial"] = frame.loc[4, "trial"]
+    problem = only(failure(frame))
+    assert problem.rows == (6, 7)
+    assert "2 rows share subject, trial" in problem.message
+    assert "different trials with one number" in problem.remedy
+    assert "choice" in problem.remedy
+    assert "Remove" not in problem.remedy
+
+
+def test_one_copy_does_not_hide_the_column_that_tells_sessions_apart():
+    frame = pd.concat([lab().assign(day=1), lab(seed=1).assign(day=2)], ignore_index=True)
+    copies, shared = errors(failure(pd.concat([frame, frame.iloc[[5]]], ignore_index=True)))
+    assert copies.rows == (182,)
+    assert copies.remedy == "Remove the copies."
+    assert shared.rows == (2, 92)
+    assert "--column session=day" in shared.remedy
+
+
+def test_trials_of_two_sessions_that_are_the_same_by_chance_are_not_called_copies():
+    frame = pd.concat([lab(), lab(seed=1)], ignore_index=True)
+    chance, shared = errors(failure(frame))
+    assert "Remove them if they are copies" in chance.remedy
+    assert "--column session=NAME" in shared.remedy
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "scale", "warned"),
+    [((0, 0.5), None, True), ((0, 0.6), None, False), ((0, 0.5), 0.5, False), ((-0.5, 0), None, False)],
+)
+def test_outcomes_that_never_exceed_the_start(outcomes, scale, warned):
+    text = notes(read_trials(lab(outcome=np.resize(outcomes, 90)), Bandit, outcome_scale=scale), "warning")
+    assert ("the largest outcome is 0.5, and values start at 0.5" in text) == warned
+    assert ("--outcome-scale 0.5 " in text) == warned
+
+
+def test_ids_of_the_table_of_subjects_without_their_zeros():
+    trials = read_trials(lab(2).replace({"subject": {"s0": "001", "s1": "002"}}), Bandit)
+    with pytest.raises(DataError) as caught:
+        with_subjects(trials, pd.DataFrame({"subject": ["1", "002"], "age": [3, 4]}))
+    assert "1 subject of the trials has no row: 001." in str(caught.value)
+    assert '"001" is "1" there' in str(caught.value)
+    assert "Add them" not in str(caught.value)
+    with pytest.raises(DataError, match=r"2 subjects of the trials have no row: 001, 002\. Add them"):
+        with_subjects(trials, pd.DataFrame({"subject": ["a", "b"], "age": [3, 4]}))

@@ -102,6 +102,18 @@ def test_an_outcome_that_may_be_a_loss_is_not_blanked_without_a_word():
     assert missing["outcome_given"].sum() == 23
 
 
+def test_every_code_among_the_outcomes_is_told_of_by_itself():
+    frame = lab()
+    frame.loc[10, "outcome"] = 99
+    frame.loc[12, "outcome"] = -1
+    with pytest.raises(DataError) as caught:
+        read_trials(frame, Bandit, missing=["-1", "99"])
+    found = {p.rows: p.remedy for p in caught.value.problems if p.level == "error"}
+    assert set(found) == {(12,), (14,)}
+    assert "--missing choice=99 " in found[(12,)]
+    assert "--missing choice=-1 " in found[(14,)]
+
+
 def test_a_code_that_never_occurs_is_pointed_out():
     (warning,) = [p for p in read_trials(lab(), Bandit, missing=["-1", "NR"]).problems if "never occurs" in p.message]
     assert warning.level == "warning"

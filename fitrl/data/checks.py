@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fitrl.data.findings import Findings, counted, listing
+from fitrl.data.labels import codes_remedy, hardly_used
 from fitrl.tasks.task import Task
 
 FEW_TRIALS = 20
@@ -63,6 +64,58 @@ def check_responses(frame: pd.DataFrame, task: Task, findings: Findings, names: 
     for name in choices:
         if task.offered(name) is None:
             _one_sided(frame, name, task, labels, findings, names[name])
+
+
+def check_labels(
+    codes: np.ndarray,
+    labels: tuple[str, ...],
+    subject: pd.Series,
+    rows: np.ndarray,
+    findings: Findings,
+    name: str,
+    user: str,
+) -> None:
+    """Look for options that hardly anybody chose, or one subject of three or more: a slip, or another key.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (row,)
+        Codes of the choice; -1 where missing.
+    labels : tuple of str
+        Labels in the order of their codes.
+    subject : Series, shape (row,)
+        Ids.
+    rows : ndarray of int, shape (row,)
+        Row of the file behind each row.
+    findings : Findings
+        Receives the warning.
+    name, user : str
+        Canonical name of the choice, and the user's.
+    """
+    given = codes >= 0
+    n_subjects = subject[given].nunique()
+    suspect: dict[str, int] = {}  # to its first row
+    texts = []
+    for code, label in enumerate(labels if len(labels) > 2 else ()):
+        where = np.flatnonzero(codes == code)
+        who = subject.iloc[where].unique()
+        seldom = hardly_used(len(where), int(given.sum()))
+        if label == "0" or not (seldom or (len(who) == 1 and n_subjects > 2)):
+            continue  # a rare 0 is told of as the code of a missed response
+        suspect[label] = rows[where].min()
+        whom = f"subject {who[0]} only" if len(who) == 1 else counted(len(who), "subject")
+        texts.append(f'"{label}" ({counted(len(where), "row")}, {whom})')
+    if suspect:
+        others = [label for label in labels if label not in suspect]
+        declare = f" To have any other label refused, declare the options: {codes_remedy(name, others)}."
+        declare = declare if len(others) > 1 else ""
+        findings.warn(
+            f"{listing(texts)} {'counts as an option' if len(texts) == 1 else 'count as options'} and may be a slip: "
+            f"{len(labels)} options in all.",
+            f"If so, correct it or leave the cell blank.{declare}",
+            [*suspect.values()],
+            user,
+        )
 
 
 def _one_sided(frame: pd.DataFrame, name: str, task: Task, labels: list[str], findings: Findings, user: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from fitrl.data.columns import Columns
 from fitrl.data.findings import Findings, counted
 from fitrl.data.labels import check_shown, code_cue, code_options
-from fitrl.data.numbers import scale_outcomes, to_flags, to_numbers
+from fitrl.data.numbers import check_start, scale_outcomes, to_flags, to_numbers
 from fitrl.data.read import Texts
 
 
@@ -176,7 +176,7 @@ def _code_outcomes(
     findings: Findings,
 ) -> tuple[float, float]:
     """Code the outcomes; what stands in a row without a response is not used."""
-    lowest = 0.0
+    lowest, highest = 0.0, -np.inf
     for column in columns.of_kind("outcome"):
         name, user = column.name, columns.names[column.name]
         if name in texts:
@@ -195,11 +195,15 @@ def _code_outcomes(
         scaled = scale_outcomes(numbers, user, scale, raw, findings)
         values[name], values[f"{name}_given"] = scaled, given
         lowest = min(lowest, float(scaled.min(initial=0.0)))
+        highest = max(highest, float(scaled.max(initial=-np.inf)))
         if not column.required:
             findings.note(f"{name} was found ({column.description}), in {counted(int(given.sum()), 'row')}.", user)
     if raw:
         return (-np.inf, np.inf)
-    return (-1.0, 1.0) if lowest < 0 else (0.0, 1.0)
+    outcome_range = (-1.0, 1.0) if lowest < 0 else (0.0, 1.0)
+    if names := [columns.names[column.name] for column in columns.of_kind("outcome")]:
+        check_start(highest, outcome_range, scale, names[0], findings)
+    return outcome_range
 
 
 def _gain_minus_loss(

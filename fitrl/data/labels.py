@@ -5,16 +5,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from fitrl.data.findings import Findings, counted, folded, listing, nearest
 from fitrl.data.numbers import NUMBER, report_values
-from fitrl.data.read import Texts, missing_remedy
+from fitrl.data.read import Texts, missing_remedy, or_missing, seldom
 from fitrl.errors import DataError
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+_RARE = 0.01  # of the responses: an option so seldom chosen may be a slip
 _MISSING_NUMBERS = (-1, -9, -99, -999, 9, 99, 999, 9999, 88, 0)
 # Spellings of "no response" (without spaces and case) that would otherwise count as one more option.
 _MISSING_WORDS = frozenset(
@@ -26,6 +27,11 @@ def plain(label: object) -> str:
     """Write a label in one way: "1", "01" and "1.0" are the same whole number."""
     text = str(label).strip()
     return str(int(float(text))) if _WHOLE.fullmatch(text) else text
+
+
+def hardly_used(n: int, total: int) -> bool:
+    """Whether a label in `n` of `total` responses may be a slip: one response, or fewer than 1 % of them."""
+    return total >= 20 and (n == 1 or 0 < n < _RARE * total)
 
 
 def codes_remedy(name: str, labels: Iterable[object]) -> str:
@@ -104,17 +110,11 @@ def code_options(
         Codes per column, -1 where missing or no option.
     """
     used = {plain(value) for column in columns for value in column.values}
+    odd = False
     if declared is not None:
         labels = declared
         for column in columns:
-            bad = [value for value in column.values if plain(value) not in labels]
-            report_values(
-                column,
-                bad,
-                lambda value: f'"{value}" is none of the declared options {listing(labels, quote=True)}',
-                f"Correct it, declare it too, or if the response is missing leave it blank{_or_missing(bad)}.",
-                findings,
-            )
+            _refuse_undeclared(column, labels, findings)
         if unseen := [label for label in labels if label not in used]:
             findings.warn(
                 f"{listing(unseen, quote=True)} was declared as an option and never occurs.",
@@ -127,10 +127,15 @@ def code_options(
         for column in columns:
             _refuse_others(name, column, labels, "if the response is missing leave it blank", findings, missing=True)
     elif numerals := {label for label in used if NUMBER.fullmatch(label)}:
-        labels = _numeric_options(name, columns, used, numerals, n_payoffs, findings)
+        odd = used > numerals
+        if odd:
+            labels = _mixed_options(name, columns, used, numerals, findings)
+        else:
+            labels = _numeric_options(name, columns, numerals, n_payoffs, findings)
     else:
         labels = _word_options(name, columns, used, findings)
-    if len(labels) == 1 or (not labels and not findings.failed):
+    # Where numbers stand beside words, that only one option is left follows from what was said of the others.
+    if (len(labels) == 1 and not odd) or (not labels and not findings.failed):
         only = f'only one option, "{labels[0]}",' if labels else "no option"
         findings.error(
             f"{only} occurs in the whole file; two or more were expected.",
@@ -148,18 +153,35 @@ def code_options(
     return labels, [_lookup(column, labels) for column in columns]
 
 
+def _refuse_undeclared(column: Texts, declared: tuple[str, ...], findings: Findings) -> None:
+    """Add an error for labels that are none of those that the user declared."""
+    bad = [value for value in column.values if plain(value) not in declared]
+    rare = seldom(column, bad)
+    report_values(
+        column,
+        bad,
+        lambda value: f'"{value}" is none of the declared options {listing(declared, quote=True)}',
+        lambda values: (
+            f"Correct it, declare it too, or if the response is missing leave it blank{or_missing(values, rare)}."
+        ),
+        findings,
+    )
+
+
 def _refuse_others(
     name: str, column: Texts, fixed: tuple[str, ...], blank: str, findings: Findings, *, missing: bool = False
 ) -> None:
     """Add an error for labels that are not those of the task, and say how to declare others in their order."""
     bad = [value for value in column.values if plain(value) not in fixed]
-    blank += _or_missing(bad) if missing else ""
+    rare = seldom(column, bad) if missing else frozenset()
     report_values(
         column,
         bad,
         lambda value: f'"{value}" is no label of {name} in this task; they are {listing(fixed, quote=True)}',
-        f"Correct it, {blank}, or declare the labels of the file in the order of {listing(fixed)}: "
-        f"{codes_remedy(name, ['LABEL'] * len(fixed))}.",
+        lambda values: (
+            f"Correct it, {blank}{or_missing(values, rare)}, or declare the labels of the file in the order of "
+            f"{listing(fixed)}: {codes_remedy(name, ['LABEL'] * len(fixed))}."
+        ),
         findings,
     )
 
@@ -179,25 +201,46 @@ def _is_regular(numbers: set[int], n_payoffs: int) -> bool:
     return low in (0, 1) and len(numbers) == high - low + 1
 
 
-def _numeric_options(
-    name: str,
-    columns: Sequence[Texts],
-    used: set[str],
-    numerals: set[str],
-    n_payoffs: int,
-    findings: Findings,
+def _mixed_options(
+    name: str, columns: Sequence[Texts], used: set[str], numerals: set[str], findings: Findings
 ) -> tuple[str, ...]:
-    others = used - numerals
-    if others:
-        for column in columns:
-            report_values(
-                column,
-                [value for value in column.values if plain(value) in others],
-                lambda value: f'"{value}" is no option; the others are numbers ({listing(sorted(numerals))})',
-                _blank_or_declare(name, sorted(others), sorted(used)),
-                findings,
-            )
-        return tuple(sorted(numerals))
+    """Refuse words among numbers, or numbers among words: what fewer rows have is odd, the rest are the options."""
+    words = used - numerals
+    real = {word for word in words if not _is_gap(word)}
+    by_word = _n_rows(columns, real) > _n_rows(columns, numerals)
+    odd, options, kind = (numerals, real, "words") if by_word else (words, numerals, "numbers")
+    for column in columns:
+        bad = [value for value in column.values if plain(value) in odd]
+        report_values(
+            column,
+            bad,
+            lambda value: f'"{value}" is no option; the others are {kind} ({listing(_sorted(options))})',
+            _blank_or_declare(name, column, bad, options),
+            findings,
+        )
+    return _word_options(name, columns, words, findings) if by_word else tuple(_sorted(numerals))
+
+
+def _n_rows(columns: Sequence[Texts], labels: set[str]) -> int:
+    """Count the cells with some of the labels."""
+    return sum(len(column.rows_of(value)) for column in columns for value in column.values if plain(value) in labels)
+
+
+def _is_gap(label: str) -> bool:
+    """Whether a label says that there was no response."""
+    return folded(label) in _MISSING_WORDS or not folded(label)
+
+
+def _sorted(labels: Iterable[str]) -> list[str]:
+    """Numbers by their value, then words by the alphabet."""
+    return sorted(
+        labels, key=lambda label: (0, float(label), "") if NUMBER.fullmatch(label) else (1, 0.0, label.casefold())
+    )
+
+
+def _numeric_options(
+    name: str, columns: Sequence[Texts], numerals: set[str], n_payoffs: int, findings: Findings
+) -> tuple[str, ...]:
     if all(_WHOLE.fullmatch(label) for label in numerals):
         numbers = {int(label) for label in numerals}
         if _is_regular(numbers, n_payoffs):
@@ -217,18 +260,29 @@ def _numeric_options(
     return tuple(ordered)
 
 
-def _blank_or_declare(name: str, odd: Sequence[object], labels: Sequence[object]) -> str:
-    """Say what to do about codes that are probably no options: blank cells first, a declaration second."""
-    are = "are options after all" if len(odd) > 1 else "is an option after all"
-    return (
-        f"Leave those cells blank (or NA){_or_missing(odd)}. Only if {listing(odd, quote=True)} {are}: "
-        f"{codes_remedy(name, labels)}."
-    )
+def _blank_or_declare(
+    name: str, column: Texts, odd: Sequence[str], options: Iterable[str]
+) -> Callable[[Sequence[str]], str]:
+    """Say what to do about codes that are probably no options: blank cells first, a declaration second.
 
+    The other way round where they stand in many rows: blank cells are trials that are lost.
+    """
+    rare = seldom(column, odd)
 
-def _or_missing(odd: Sequence[object], column: str = "") -> str:
-    """Say how to declare the first of some codes as missing; nothing if there is none."""
-    return f", or say that it means so: {missing_remedy(odd[0], column)}" if odd else ""
+    def mend(values: Sequence[str]) -> str:
+        are = "are options" if len(values) > 1 else "is an option"
+        declare = codes_remedy(name, _sorted({*options, *map(plain, values)}))
+        if rare.issuperset(values):
+            return (
+                f"Leave those cells blank (or NA){or_missing(values, rare)}. Only if {listing(values, quote=True)} "
+                f"{are} after all: {declare}."
+            )
+        return (
+            f"If {listing(values, quote=True)} {are}, declare all of them: {declare}. Leave a cell blank (or NA) only "
+            "if the response is missing."
+        )
+
+    return mend
 
 
 def _irregular(
@@ -264,7 +318,7 @@ def _irregular(
                 f'unknown code "{value}": the codes are {listing(ordered)}; {expected} was expected, '
                 f"and {value} looks like a code for a missing response"
             ),
-            _blank_or_declare(name, likely[:1], ordered),
+            _blank_or_declare(name, column, bad, map(str, ordered)),
             findings,
         )
     return tuple(str(number) for number in ordered if number != likely[0])
@@ -285,7 +339,8 @@ def _rare_zero(choice: Texts, numbers: set[int], findings: Findings) -> None:
     if share < 0.1:
         findings.warn(
             f'"0" is taken as one of {len(numbers)} options but occurs in {share:.1%} of the rows only.',
-            f"If 0 means a missed response, leave those cells blank (or NA){_or_missing([0], choice.name)}.",
+            f"If 0 means a missed response, leave those cells blank (or NA), or say that it means so: "
+            f"{missing_remedy(0, choice.name)}.",
             rows,
             choice.name,
         )
@@ -293,13 +348,14 @@ def _rare_zero(choice: Texts, numbers: set[int], findings: Findings) -> None:
 
 def _word_options(name: str, columns: Sequence[Texts], used: set[str], findings: Findings) -> tuple[str, ...]:
     labels = tuple(sorted(used, key=lambda label: (label.casefold(), label)))
-    gaps = {label for label in labels if folded(label) in _MISSING_WORDS or not folded(label)}
+    real = [label for label in labels if not _is_gap(label)]
     for column in columns:
+        gaps = [value for value in column.values if value in used and _is_gap(value)]
         report_values(
             column,
-            [value for value in column.values if value in gaps],
+            gaps,
             lambda value: f'"{value}" looks like a missing response and would count as an option',
-            _blank_or_declare(name, sorted(gaps), labels),
+            _blank_or_declare(name, column, gaps, real),
             findings,
         )
     _look_alikes(columns, labels, findings)
@@ -309,9 +365,7 @@ def _word_options(name: str, columns: Sequence[Texts], used: set[str], findings:
 
 def _slips(name: str, columns: Sequence[Texts], labels: Sequence[str], findings: Findings) -> None:
     """Refuse a label that is rare and nearly the same as a frequent one: it would count as an option."""
-    counts = {
-        label: sum(len(column.rows_of(label)) for column in columns if label in column.values) for label in labels
-    }
+    counts = _counts(columns, labels)
     total = sum(counts.values())
     for label in labels:
         same = "".join(label.casefold().split())  # those are told by _look_alikes
@@ -333,24 +387,38 @@ def _slips(name: str, columns: Sequence[Texts], labels: Sequence[str], findings:
 
 
 def _look_alikes(columns: Sequence[Texts], labels: Sequence[str], findings: Findings) -> None:
+    counts = _counts(columns, labels)
+    total = sum(counts.values())
     groups: dict[str, list[str]] = defaultdict(list)
     for label in labels:
         groups["".join(label.casefold().split())].append(label)
+    single = [alike[0] for alike in groups.values() if len(alike) == 1 and hardly_used(counts[alike[0]], total)]
+    # A file that fails gets no warnings, and a label that may be a slip would be told of in the next round only.
+    also = ", ".join(_placed(columns, label, findings) for label in single)
+    also = f" {also} may be a slip, too." if single else ""
     for alike in groups.values():
         if len(alike) < 2:
             continue
-        counts = {
-            label: sum(len(column.rows_of(label)) for column in columns if label in column.values) for label in alike
-        }
         rare = min(alike, key=lambda label: counts[label])
         column = next(column for column in columns if rare in column.values)
         shown = listing(f'"{label}" ({counts[label]:,})' for label in alike)
         findings.error(
             f"the labels {shown} differ only in case or spaces.",
-            "Write them in one way.",
+            f"Write them in one way.{also}",
             column.rows_of(rare),
             column.name,
         )
+
+
+def _counts(columns: Sequence[Texts], labels: Sequence[str]) -> dict[str, int]:
+    """Count the cells with each label."""
+    return {label: sum(len(column.rows_of(label)) for column in columns if label in column.values) for label in labels}
+
+
+def _placed(columns: Sequence[Texts], label: str, findings: Findings) -> str:
+    """Write a label with its rows and the first line."""
+    rows = np.concatenate([column.rows_of(label) for column in columns if label in column.values])
+    return f'"{label}" ({counted(len(rows), "row")}, line {findings.lines[rows.min()]})'
 
 
 def code_cue(

@@ -110,13 +110,15 @@ def _check_outcomes(
     name: str, texts: Texts, unsure: Sequence[str], responded: np.ndarray, choice: str, findings: Findings
 ) -> None:
     """Refuse to blank outcomes of rows with a response unless the code was declared for that column."""
-    rows = np.flatnonzero(responded & np.isin(texts.codes, [texts.values.index(value) for value in unsure]))
-    if len(rows):
+    for value in unsure:
+        rows = np.flatnonzero(responded & (texts.codes == texts.values.index(value)))
+        if not len(rows):
+            continue
         findings.error(
-            f"{listing(unsure, quote=True)} stands in {counted(len(rows), 'row')} with a response: is it an outcome, "
+            f'"{value}" stands in {counted(len(rows), "row")} with a response: is it an outcome, '
             "or is the outcome missing?",
-            f"If it is an outcome, declare it for the choice only: {missing_remedy(unsure[0], choice)}. If the outcome "
-            f"is missing, say so as well: {missing_remedy(unsure[0], name)}.",
+            f"If it is an outcome, declare it for the choice only: {missing_remedy(value, choice)}. If the outcome "
+            f"is missing, say so as well: {missing_remedy(value, name)}.",
             rows,
             texts.name,
         )

@@ -4,33 +4,56 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fitrl.data.findings import Findings, counted, listing
-from fitrl.data.read import Texts, missing_remedy
+from fitrl.data.read import Texts, or_missing, seldom
 from fitrl.errors import DataError
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_QUANTITY = re.compile(r"\W*\d")  # "50 cent", "1,250": a number written in another way, and no word for missing
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d+)")
 _INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "-infinity", "+infinity"})
 
 
 def report_values(
-    texts: Texts, bad: list[str], say: Callable[[str], str], remedy: str, findings: Findings, most: int = 3
+    texts: Texts,
+    bad: list[str],
+    say: Callable[[str], str],
+    remedy: str | Callable[[Sequence[str]], str],
+    findings: Findings,
+    most: int = 3,
 ) -> None:
-    """Add one error per bad value with its lines, and one for the rest where there are many."""
+    """Add one error per bad value with its lines, and one for the rest where there are many.
+
+    Parameters
+    ----------
+    texts : Texts
+        The column.
+    bad : list of str
+        Distinct values of it.
+    say : callable
+        Takes a bad value and returns what is wrong with it.
+    remedy : str or callable
+        What to do; a callable takes the values that an error is about.
+    findings : Findings
+        Receives the errors.
+    most : int
+        Values that have an error of their own.
+    """
+    mend = remedy if callable(remedy) else lambda _: remedy
     for value in bad[:most]:
         rows = texts.rows_of(value)
         times = f" ({counted(len(rows), 'row')})" if len(rows) > 1 else ""
-        findings.error(say(value) + times + ".", remedy, rows, texts.name)
+        findings.error(say(value) + times + ".", mend([value]), rows, texts.name)
     if rest := bad[most:]:
         rows = np.flatnonzero(np.isin(texts.codes, [texts.values.index(value) for value in rest]))
         findings.error(
             f"the same holds for {counted(len(rest), 'more value')} in {counted(len(rows), 'row')}: "
             f"{listing(rest, quote=True)}.",
-            remedy,
+            mend(rest),
             rows,
             texts.name,
         )
@@ -73,13 +96,26 @@ def to_numbers(texts: Texts, what: str, findings: Findings, *, may_miss: bool = 
             parsed[i] = np.nan
         elif math.isnan(parsed[i]):
             strange.append(value)
-    declare = f", or say that it means so: {missing_remedy(strange[0])}" if strange and may_miss else ""
+    rare = seldom(texts, strange)
+
+    def mend(values: Sequence[str]) -> str:
+        said = [value for value in values if not _QUANTITY.match(value)]
+        if may_miss and not rare.issuperset(said):
+            return (
+                "If these words are outcomes, replace them by numbers in the file, for example won = 1 and lost = 0; "
+                "leave a cell blank (or NA) only if it is missing."
+            )
+        declare = or_missing(said, rare) if may_miss else ""
+        return (
+            "Write a number with a decimal point and without a unit (1 and 0 for yes and no), or leave the cell blank "
+            f"(or NA) if it is missing{declare}."
+        )
+
     report_values(
         texts,
         strange,
         lambda value: f'{what} "{value}" is not a number',
-        "Write a number with a decimal point and without a unit (1 and 0 for yes and no), or leave the cell blank "
-        f"(or NA) if it is missing{declare}.",
+        mend,
         findings,
     )
     report_values(
@@ -187,6 +223,38 @@ def scale_outcomes(values: np.ndarray, name: str, scale: float, raw: bool, findi
             name,
         )
     return np.nan_to_num(scaled, nan=0.0)
+
+
+def check_start(
+    highest: float, outcome_range: tuple[float, float], scale: float, name: str, findings: Findings
+) -> None:
+    """Warn where learning starts at the best outcome or above it: every outcome is then a disappointment.
+
+    Parameters
+    ----------
+    highest : float
+        The largest scaled outcome.
+    outcome_range : (float, float)
+        Range of the scaled outcomes; values start in its middle.
+    scale : float
+        Outcomes were divided by it.
+    name : str
+        The user's column.
+    findings : Findings
+        Receives the warning.
+    """
+    low, high = outcome_range
+    # Losses alone start at their best outcome, 0, by intent; and where all outcomes are 0 no scale helps.
+    if low == 0 and 0 < highest <= high / 2:
+        largest = highest * scale
+        findings.warn(
+            f"the largest outcome is {largest:g}, and values start at {high / 2 * scale:g}, the middle of 0 to "
+            f"{scale:g}: no outcome is better than what is expected at first.",
+            f"Give the largest possible outcome of the task, for example --outcome-scale {largest:g} (in Python "
+            f"outcome_scale={largest:g}). If larger ones are possible, leave it.",
+            (),
+            name,
+        )
 
 
 def _round_scale(largest: float) -> float:

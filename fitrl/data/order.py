@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,8 @@ def put_in_order(
     texts: Mapping[str, Texts],
     n: int,
     reset: str,
-    unused: Callable[[], Mapping[str, np.ndarray]],
+    cells: Callable[[], Mapping[str, np.ndarray]],
+    unused: Collection[str],
     findings: Findings,
 ) -> Order:
     """Sort the rows by subject, session, block and trial, and mark sequences and resets.
@@ -119,8 +120,10 @@ def put_in_order(
         Number of rows.
     reset : {"block", "session", "never"}
         What starts the state afresh.
-    unused : callable
-        Returns the codes of the columns that mean nothing so far: candidates for telling duplicates apart.
+    cells : callable
+        Returns the codes of all columns of the file, by their names in it: what rows with one number differ in.
+    unused : collection of str
+        Columns that mean nothing so far: candidates for telling duplicates apart.
     findings : Findings
         Receives missing ids, bad trial numbers, duplicates, interrupted blocks.
 
@@ -149,7 +152,7 @@ def put_in_order(
         }
     )
     if trial_texts is not None:
-        _duplicates(work, texts, unused, findings)
+        _duplicates(work, texts, cells, unused, findings)
     sequence_keys = ["subject"] if reset == "never" else ["subject", "session"]
     keys = _time_keys(work, sequence_keys)
     for name in keys[:-1]:
@@ -212,38 +215,69 @@ def _time_keys(work: pd.DataFrame, sequence_keys: list[str]) -> list[str]:
 def _duplicates(
     work: pd.DataFrame,
     texts: Mapping[str, Texts],
-    unused: Callable[[], Mapping[str, np.ndarray]],
+    cells: Callable[[], Mapping[str, np.ndarray]],
+    unused: Collection[str],
     findings: Findings,
 ) -> None:
+    """Refuse rows with one number: copies, which are the same in every column, and different trials."""
     keys = [name for name in ("subject", "session", "block", "trial") if name in texts]
     valid = (work["subject"] >= 0) & work["trial"].notna()
     doubled = np.flatnonzero(valid & work.duplicated(keys, keep=False))
     if not len(doubled):
         return
-    table = work.loc[doubled, keys]
-    first = table.iloc[0]
-    group = doubled[(table == first).all(axis=1).to_numpy()]
-    example = ", ".join(f"{name} {texts[name].to_array()[doubled[0]]}" for name in keys)
-    splitting = []
-    for name, codes in unused().items():
-        n_levels = int(codes.max()) + 1
-        extended = table.assign(**{"_extra": codes[doubled]})
-        if 2 <= n_levels <= 50 and not extended.duplicated([*keys, "_extra"]).any():
-            splitting.append((n_levels, name))
+    content = pd.DataFrame(dict(cells()))
+    copied = content.iloc[doubled].duplicated().to_numpy()
+    copies = doubled[copied]
+    table = work.loc[doubled[~copied], keys].fillna(-1)  # a blank session is an error of its own, and equals itself
+    table = table[table.duplicated(keep=False)]
+    splitting = _splitting(table, content[list(unused)])
+    if len(copies):
+        # Trials of two sessions may well be the same by chance: in doubt nothing is to be removed.
+        sure = table.empty or splitting
+        findings.error(
+            f"{counted(len(copies), 'row is', 'rows are')} the same as another row in every column.",
+            "Remove the copies." if sure else "Remove them if they are copies; see first to the rows that differ.",
+            copies,
+            texts["trial"].name,
+        )
+    if not table.empty:
+        _shared_numbers(table, texts, content, splitting, findings)
+
+
+def _splitting(table: pd.DataFrame, unused: pd.DataFrame) -> str:
+    """Name the column with the fewest levels that tells rows with one number apart; empty if there is none."""
+    found = []
+    for name in unused:
+        n_levels = int(unused[name].max()) + 1
+        extended = table.assign(_extra=unused[name])
+        if 2 <= n_levels <= 50 and not extended.duplicated().any():
+            found.append((n_levels, str(name)))
+    return min(found)[1] if found else ""
+
+
+def _shared_numbers(
+    table: pd.DataFrame, texts: Mapping[str, Texts], content: pd.DataFrame, splitting: str, findings: Findings
+) -> None:
+    """Refuse different trials with one number, and say what tells them apart."""
+    keys = list(table.columns)
+    group = table.index[(table == table.iloc[0]).all(axis=1)].to_numpy()
+    example = ", ".join(f"{name} {texts[name].to_array()[group[0]]}" for name in keys)
     if splitting:
-        name = min(splitting)[1]
+        name = splitting
         level = "block" if any(word in folded(name) for word in ("block", "run")) else "session"
         remedy = (
             f'The column "{name}" tells them apart. Is it the {level}? {column_remedy(level, name)} '
             "Is it a condition? Number the trials through in the order of time, or fit one condition at a time."
         )
     else:
+        differing = [name for name in content if content[name].loc[group].nunique() > 1]
         remedy = (
-            "Remove the copies. If trial numbers start again in every session or block, name that column: "
+            f"They differ ({listing(differing)}): these are different trials with one number. Number them in the order "
+            "of time, or if trial numbers start again in every session or block, name that column: "
             "--column session=NAME or --column block=NAME."
         )
     findings.error(
-        f"{counted(len(doubled), 'row')} share {listing(keys)} with another row; the first are {example} "
+        f"{counted(len(table), 'row')} share {listing(keys)} with another row; the first are {example} "
         f"({counted(len(group), 'row')}).",
         remedy,
         group,

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,10 @@ from fitrl.data.findings import MAX_LINES, counted, listing
 from fitrl.errors import DataError, Problem
 
 MISSING = frozenset({"", "NaN", "NA", "N/A", "nan", "None"})
+
+# Missed trials are few in data that are worth a fit, and people who miss a fifth of them are commonly left out. What
+# stands in more rows is rather an option or an outcome: to declare it missing would delete those trials in silence.
+_FREQUENT = 0.2
 
 _SEPARATORS = {"\t": "tab", ";": "semicolon", ",": "comma", " ": "white space"}
 
@@ -95,6 +100,45 @@ def missing_remedy(code: object, column: str = "") -> str:
     shown = given if re.fullmatch(r"[\w.=-]+", given) else f'"{given}"'  # a shell splits at blanks
     said = f'{{"{column}": ["{code}"]}}' if column else f'["{code}"]'
     return f"--missing {shown} (in Python missing={said})"
+
+
+def seldom(texts: Texts, odd: Iterable[str]) -> frozenset[str]:
+    """Those of some odd values of a column that are rare enough to be proposed as codes for missing cells.
+
+    Parameters
+    ----------
+    texts : Texts
+        The column.
+    odd : iterable of str
+        Some of its distinct values.
+
+    Returns
+    -------
+    frozenset of str
+        A value counts together with those as rare as itself or rarer: six words for outcomes, each in a sixth of the
+        rows, are none of them rare. A single cell always is.
+
+    Examples
+    --------
+    >>> seldom(Texts("outcome", np.array([0] * 50 + [1] * 48 + [2] * 2), ("won", "lost", "NR")), ("won", "lost", "NR"))
+    frozenset({'NR'})
+    """
+    counts = dict(zip(texts.values, np.bincount(texts.codes[texts.given]).tolist(), strict=True))
+    values = sorted(odd, key=lambda value: counts[value])
+    sizes = np.array([counts[value] for value in values], dtype=np.int64)
+    together = np.cumsum(sizes)[np.searchsorted(sizes, sizes, side="right") - 1]
+    few = (together <= _FREQUENT * len(texts.codes)) | (sizes == 1)
+    return frozenset(value for value, is_few in zip(values, few, strict=True) if is_few)
+
+
+def or_missing(values: Iterable[str], rare: Container[str], column: str = "") -> str:
+    """Continue a remedy with how to declare odd values as missing; empty if none of them is rare (see `seldom`)."""
+    codes = [value for value in values if value in rare]
+    if not codes:
+        return ""
+    if len(codes) > 1:
+        return f", or say that they mean so: {missing_remedy(codes[0], column)}, and so on"
+    return f", or say that it means so: {missing_remedy(codes[0], column)}"
 
 
 def _as_text(value: object) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fitrl.data.checks import check_gaps, check_responses, check_signal
-from fitrl.data.coding import code_columns
+from fitrl.data.checks import check_gaps, check_labels, check_responses, check_signal
+from fitrl.data.coding import Coded, code_columns
 from fitrl.data.columns import COMMON, Columns, match_columns, warn_unnamed
 from fitrl.data.findings import Findings
 from fitrl.data.labels import declared_codes
@@ -221,6 +221,7 @@ def read_trials(
         coded.outcome_range,
     )
     frame = _assemble(order, table.lines[order.rows], values)
+    _check_labels(coded, order, found, declared, findings)
     _check(frame, configured, order, found, findings)
     findings.raise_errors()
     return Trials(
@@ -258,13 +259,12 @@ def _order(table: Table, found: Columns, rule: str, n: int, findings: Findings) 
         return None
     _check_ids(texts["subject"], findings)
 
-    def unused() -> dict[str, np.ndarray]:
-        free = [name for name in table.names if name not in found.names.values()]
-        return {name: table.texts(name).codes for name in free}
-
-    varying = [name for name, codes in unused().items() if np.ptp(codes) > 0]
+    free = [name for name in table.names if name not in found.names.values()]
+    varying = [name for name in free if np.ptp(table.texts(name).codes) > 0]
     warn_unnamed(found, varying, findings)
-    order = put_in_order(texts, n, rule, unused, findings)
+    order = put_in_order(
+        texts, n, rule, lambda: {name: table.texts(name).codes for name in table.names}, free, findings
+    )
     if not np.array_equal(order.rows, np.arange(n)):
         keys = [name for name in keys if name in texts]
         findings.note(f"the rows were sorted by {', '.join(keys)}.")
@@ -298,6 +298,20 @@ def _assemble(order: Order, lines: np.ndarray, values: Mapping[str, np.ndarray])
     last = {"mask_update": values["mask_update"], "reset": order.frame["reset"].to_numpy()}
     rest = {name: column for name, column in values.items() if name not in last}
     return pd.concat([frame, pd.DataFrame(rest | last)], axis=1)
+
+
+def _check_labels(
+    coded: Coded, order: Order, found: Columns, declared: Mapping[str, tuple[str, ...]], findings: Findings
+) -> None:
+    """Look for labels that may be slips, where nothing but the column of the choices says what the options are."""
+    if found.of_kind("offer", "payoff"):
+        return
+    for column in found.of_kind("choice"):
+        if column.name in declared or column.labels:
+            continue
+        codes = np.where(coded.values[f"{column.name}_given"], coded.values[column.name], -1)[order.rows]
+        labels, user = coded.codings[column.name], found.names[column.name]
+        check_labels(codes, labels, order.frame["subject"], order.rows, findings, column.name, user)
 
 
 def _check(frame: pd.DataFrame, task: Task, order: Order, found: Columns, findings: Findings) -> None:

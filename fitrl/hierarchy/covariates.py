@@ -162,9 +162,13 @@ def with_subjects(trials: Trials, subjects: str | PathLike[str] | pd.DataFrame) 
         raise DataError(f"subject {listing(double)} has several rows; expected one row per subject.", table.source)
     absent = [s for s in trials.subjects if s not in set(labels)]
     if absent:
+        bare = {label.lstrip("0"): label for label in ids.values}
+        padded = [f'"{s}" is "{bare[s.lstrip("0")]}" there' for s in absent if s.lstrip("0") in bare]
+        zeros = f" The ids of {len(padded)} differ in leading zeros only ({listing(padded, 3)}): write them in one way."
         raise DataError(
-            f"{counted(len(absent), 'subject')} of the trials have no row: {listing(absent)}. Add them, with their "
-            "covariates, or leave them out of the trials.",
+            f"{counted(len(absent), 'subject of the trials has', 'subjects of the trials have')} no row: "
+            f"{listing(absent)}.{zeros if padded else ''}"
+            + (" Add them, with their covariates, or leave them out of the trials." if absent[len(padded) :] else ""),
             table.source,
         )
     both = [name for name in table.names if name != key and name in trials.original.columns]
