@@ -8,8 +8,10 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from test_data_read import CSV, lab, notes, write
 
+import fitrl
 import fitrl.models
 from fitrl.data import describe, read_trials
 from fitrl.errors import DataError
@@ -84,3 +86,83 @@ def test_all_columns_that_are_missing_are_named():
     with pytest.raises(DataError) as caught:
         read_trials(pd.DataFrame({"a": [1], "b": [2]}), "q_learning")
     assert len(caught.value.problems) == 3
+
+
+def two_step_lab(n=400, common=0.7, seed=1):
+    """Daw's task: the first choices are balanced, the second ones are not."""
+    rng = np.random.default_rng(seed)
+    choice1 = rng.integers(1, 3, n)
+    state2 = np.where(rng.random(n) < common, choice1, 3 - choice1)
+    choice2, reward = 1 + (rng.random(n) < 0.55), rng.integers(0, 2, n)
+    rows = {"choice1": choice1, "state2": state2, "choice2": choice2, "reward": reward}
+    return pd.DataFrame({"subject": np.repeat(["s1", "s2"], n // 2), **rows})
+
+
+def shown(trials) -> str:
+    console = Console(width=400)
+    with console.capture() as capture:
+        console.print(describe(trials))
+    return capture.get()
+
+
+def test_a_task_may_say_what_it_sees_and_doubts():
+    @dataclass(frozen=True)
+    class Telling(Conditioning):
+        def facts(self, frame):
+            return {"shown": f"{len(frame)} [pictures]"}
+
+        def doubts(self, frame):
+            return ("all pictures are alike.",)
+
+    frame = lab(2).drop(columns="choice").assign(stimulus=np.resize(["b", "a"], 60))
+    text = shown(read_trials(frame, Telling))
+    assert "60 [pictures]" in text
+    assert "1 warning\n  1. all pictures are alike." in text
+    assert "warning" not in shown(read_trials(frame, Conditioning))
+
+
+def test_transitions_are_told():
+    frame = two_step_lab()
+    text = shown(read_trials(frame, "two_step_split"))
+    for choice in (1, 2):
+        own = frame[frame["choice1"] == choice]
+        first = (own["state2"] == 1).mean()
+        led = f'to state2 "1" in {first:.0%}, to state2 "2" in {1 - first:.0%} of {len(own)} trials'
+        assert f'choice1 "{choice}" led {led}' in text
+    assert "warning" not in text
+    assert "second stage" not in text
+
+
+@pytest.mark.parametrize("pair", [("state2", "choice2"), ("choice1", "choice2")])
+def test_exchanged_columns_have_no_common_transition(pair):
+    one, other = pair
+    text = shown(read_trials(two_step_lab().rename(columns={one: other, other: one}), "two_step_split"))
+    assert "after neither choice1 is one state2 common: none follows in 60% of trials or more" in text
+    assert "Columns may be exchanged" in text
+
+
+def test_first_choices_that_lead_to_one_state_are_doubted():
+    frame = two_step_lab()
+    frame["state2"] = np.where(np.random.default_rng(2).random(len(frame)) < 0.8, 2, frame["state2"])
+    trials = read_trials(frame, "two_step_split")
+    assert 'either choice1 leads mostly to state2 "2" (see transitions)' in shown(trials)
+    # Too few trials for shares to mean anything.
+    few = frame.groupby("choice1").head(15)
+    assert "warning" not in shown(read_trials(few, "two_step_split"))
+
+
+def test_a_state_that_follows_from_the_second_choice_is_told():
+    frame = two_step_lab()
+    through = frame.assign(choice2=2 * (frame["state2"] - 1) + frame["choice2"])
+    both = shown(read_trials(through, "two_step_split"))
+    assert 'choice2 names options of both states: 1 and 2 in state2 "1", 3 and 4 in state2 "2"' in both
+    derived = shown(read_trials(through.drop(columns="state2"), "two_step_split"))
+    assert "there is no state2: it follows from choice2, 1 and 2 in the first state, 3 and 4 in the second" in derived
+    assert both.count("led to state2") == derived.count("led to state2") == 2
+
+
+def test_certain_transitions_are_told_without_doubts():
+    made = fitrl.simulate("two_step_kool", subjects=2, trials=60, random_seed=1)
+    text = shown(made.trials)
+    assert 'choice1 "3" led to state2 "1" in 100%, to state2 "2" in 0% of' in text
+    assert "warning" not in text

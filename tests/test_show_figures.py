@@ -15,8 +15,8 @@ from matplotlib.text import Text
 
 from fitrl.errors import FitError
 from fitrl.fitting.spec import ParameterSpec
-from fitrl.hierarchy.links import natural
-from fitrl.show import figures, style
+from fitrl.hierarchy.links import link_of, natural
+from fitrl.show import effects, figures, reliability, style
 from fitrl.show.posterior import prior_density
 
 ALPHA = ParameterSpec("alpha", "learning rate", "logit", 0.0, 1.0, "", "normal(0, 1.5)", "halfnormal(1)")
@@ -145,6 +145,11 @@ def test_global_settings_are_left_alone(name):
 def test_text_is_readable_and_inside_the_figure(name, parameters, n_subjects):
     fig, axes = DRAW[name](make_fit(parameters, n_subjects, status="not converged", scale=100))
     assert len(axes) == len(parameters) * (4 if name == "trace" else 1)
+    check_text(fig)
+
+
+def check_text(fig):
+    """All text is large enough, inside the figure, and overlaps nothing."""
     fig.canvas.draw()
     width, height = fig.canvas.get_width_height()
     drawn = [text for text in texts(fig) if text not in outside_view(fig)]
@@ -156,6 +161,79 @@ def test_text_is_readable_and_inside_the_figure(name, parameters, n_subjects):
     apart = np.maximum(boxes[:, None, :2], boxes[:, :2]) > np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - 1
     overlapping = np.argwhere(np.triu(~apart.any(axis=2), 1))
     assert [(drawn[i].get_text(), drawn[j].get_text()) for i, j in overlapping] == []
+
+
+@pytest.fixture
+def with_effects(monkeypatch):
+    """Make a fit whose table of effects is known: two effects per parameter, and one on the spread of the first."""
+
+    def make(parameters, **kwargs):
+        rows = []
+        for i, p in enumerate(parameters):
+            for k, effect in enumerate(("drug[amisulpride - placebo]", "age")):
+                center = (-0.64, 0.0123)[k] * (1 + i)
+                row = {"parameter": p.name, "effect": effect, "post_mean": center, "median_change_mean": center / 4}
+                for bound, sign in (("hdi95_lower", -1), ("hdi95_upper", 1)):
+                    row |= {bound: center + 0.5 * sign, f"median_change_{bound}": center / 4 + 0.1 * sign}
+                rows.append(row)
+        of_spread = {"effect": "sd(group[patient - control])", "post_mean": np.log(2), "median_change_mean": np.nan}
+        bounds = {"hdi95_lower": 0.0, "hdi95_upper": np.log(4)}
+        rows.append({"parameter": parameters[0].name, **of_spread, **bounds})
+        fit = make_fit(parameters, **kwargs)
+        fit.plan = SimpleNamespace(effects=[p.name for p in parameters])
+        monkeypatch.setattr(effects, "effects", lambda _: pd.DataFrame(rows))
+        return fit
+
+    return make
+
+
+@pytest.mark.parametrize("parameters", [[ALPHA], SEVEN], ids=["one", "seven"])
+def test_text_of_effects_is_readable(with_effects, parameters):
+    fig, axes = effects.plot_effects(with_effects(parameters, status="not converged"))
+    assert len(axes) == len(parameters)
+    check_text(fig)
+
+
+def test_effects_are_named_by_their_scale_and_say_the_change_of_the_median(with_effects):
+    wide = ParameterSpec("rho", "reach", "logit", -1.0, 1.0, "", "normal(0, 1)", "halfnormal(1)")
+    bias = ParameterSpec("bias", "bias", "identity", -np.inf, np.inf, "outcome", "normal(0, 1)", "halfnormal(1)")
+    fit = with_effects([ALPHA, BETA, LONG, wide, bias], scale=100)
+    _, axes = effects.plot_effects(fit)
+    assert [ax.get_xlabel().replace("\n", " ") for ax in axes] == [
+        "effect on the log-odds of the learning rate (alpha)",
+        "effect on the log of the inverse temperature (beta)",
+        "effect on the probit of the learning rate after negative prediction errors (alpha_neg)",
+        "effect on the log-odds of the reach (rho) between -1 and 1",
+        "effect on the bias (bias, outcome units)",
+    ]
+    # From the bottom row up, which is the order of the table from its end.
+    said = [text.get_text() for text in axes[0].texts]
+    assert said[:3] == ["sd \N{MULTIPLICATION SIGN} 2 [1, 4]", "0.0031 [-0.097, 0.1]", "-0.16 [-0.26, -0.06]"]
+    # The grey region is in the unit of the effects: sigma is in that of the scaled outcomes.
+    half = 0.1 * 100 * float(fit.idata["posterior"]["bias_sigma"].mean())
+    assert axes[4].patches[0].get_extents().transformed(axes[4].transData.inverted()).x1 == pytest.approx(half)
+    _, mine = plt.subplots(1, 5)
+    effects.plot_effects(fit, ax=mine)
+    assert not any(ax.texts for ax in mine)
+
+
+@pytest.mark.parametrize("parameter", [ALPHA, BETA, KAPPA, LONG], ids=["logit", "log", "identity", "probit_approx"])
+@pytest.mark.parametrize("window", [(0.002, 0.998), (0.04, 0.4), (0.21, 0.49), (0.313, 0.362), (0.921, 0.988)])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_stretched_axes_have_labels_of_the_natural_scale(parameter, window, scale):
+    """At least three, apart from each other, however narrow the window."""
+    link = (parameter.link, parameter.lower, parameter.upper)
+    _, ax = plt.subplots()
+    ends = link_of(window, *link)
+    ax.set(xlim=ends, ylim=ends)
+    reliability._natural_ticks(ax, parameter, scale)
+    factor = 1 / scale if parameter.unit else 1.0
+    for axis in (ax.xaxis, ax.yaxis):
+        places, labels = axis.get_ticklocs(), [tick.get_text() for tick in axis.get_ticklabels()]
+        assert 3 <= len(labels) <= 7
+        np.testing.assert_allclose(natural(places, *link) * factor, [float(label) for label in labels])
+        assert ((places > ends[0]) & (places < ends[1])).all()
+        assert np.diff(places).min() >= 0.15 * np.ptp(ends)
 
 
 def test_users_axes_are_used_and_warned():

@@ -157,8 +157,22 @@ def test_without_payoffs_the_figure_says_why_there_is_no_free_run(bandit):
     figure, _ = fitrl.plot_learning(fit)
     words = " ".join(" ".join(text.get_text().split()) for text in figure.legends[0].get_texts())
     assert "No free-running prediction" in words
+    assert "make them up: fitrl predict DIR --environment reversing" in words
     with pytest.raises(FitError, match="no reversal"):
         fitrl.plot_reversal(fit)
+
+
+def test_without_payoffs_the_figure_says_that_it_is_blind_to_reversals(bandit):
+    original = bandit.trials.original.drop(columns=["payoff_1", "payoff_2"])
+    for reset, span in ((None, "the session"), ("never", "all trials")):
+        fit = known_fit(fitrl.read_trials(original, reset=reset), datasets.truth("bandit"))
+        figure, ax = fitrl.plot_learning(fit)
+        assert ax.get_ylabel().replace("\n", " ") == f"chose the option with the higher mean outcome over {span}"
+        caption = " ".join(figure.legends[0].get_texts()[-1].get_text().split())
+        assert caption.startswith("Where payoffs reverse, this is not a learning curve")
+    figure, ax = fitrl.plot_learning(bandit)
+    assert ax.get_ylabel() == "chose the better option (by payoff)"
+    assert not any("Where payoffs reverse" in text.get_text() for text in figure.legends[0].get_texts())
 
 
 def test_a_figure_of_a_fit_that_did_not_converge_says_so(bandit):

@@ -99,7 +99,7 @@ def test_payoffs_of_a_bandit_are_not_made_up_unless_asked(bandit):
     fit = truthful(made, trials)
     refused = predict(fit, draws=5)
     assert refused.free is None
-    assert refused.why_not.endswith("name an environment to make them up")
+    assert refused.why_not.endswith("make them up: fitrl predict DIR --environment reversing")
     asked = predict(fit, draws=5, environment=Fixed((1.0, 0.0)))
     assert asked.simulated == "schedule simulated"
     np.testing.assert_array_equal(asked.free["outcome"], (asked.free["choice"] == 0).astype(float))

@@ -42,7 +42,8 @@ def describe(trials: Trials, max_rows: int | None = None) -> RenderableType:
     >>> rich.print(describe(trials))  # doctest: +SKIP
     """
     parts: list[RenderableType] = [_facts(trials), Text(), _subjects(trials, max_rows)]
-    warnings = [problem for problem in trials.problems if problem.level == "warning"]
+    warnings = [*trials.task.doubts(trials.frame)]
+    warnings += [str(problem) for problem in trials.problems if problem.level == "warning"]
     notes = [problem for problem in trials.problems if problem.level == "note"]
     if warnings:
         parts += [Text(), Text(f"{counted(len(warnings), 'warning')}", style="bold yellow")]
@@ -76,6 +77,8 @@ def _facts(trials: Trials) -> Table:
     ):
         if text:
             grid.add_row(label, escape(text))
+    for label, text in trials.task.facts(trials.frame).items():
+        grid.add_row(label, escape(text))
     return grid
 
 

@@ -29,6 +29,7 @@ def plot_learning(
     label: str = "better option",
     chance: float | None = None,
     no_free_run: str = "",
+    note: str = "",
     fit=None,
     ax=None,
     **figure_kwargs,
@@ -47,7 +48,9 @@ def plot_learning(
     chance : float, optional
         Level of guessing, drawn as a dotted line.
     no_free_run : str
-        Why there is no free-running prediction; written into the panel when `free` is left out.
+        Why there is no free-running prediction; written below the panel when `free` is left out.
+    note : str
+        What else is to be known of the curve; written below the panel.
     fit : Fit, optional
         Its verdict decides whether the figure carries a warning.
     ax : Axes, optional
@@ -74,7 +77,7 @@ def plot_learning(
         fig, axes, is_new = style.panels(1, ax, size=(6.6, 3.6), below=1.2, **figure_kwargs)
         _curves(axes[0], observed, one_step, free, chance)
         axes[0].set(xlabel="trial", ylabel=_chose(label))
-        _finish(fig, axes, is_new, fit, one_step, free, no_free_run)
+        _finish(fig, axes, is_new, fit, one_step, free, no_free_run, note=note)
     return fig, axes[0]
 
 
@@ -300,8 +303,10 @@ def _limit(ax: Axes, tables, chance: float | None) -> None:
         ax.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
-def _finish(fig, axes: np.ndarray, is_new: bool, fit, one_step, free, no_free_run: str, markers: bool = False) -> None:
-    """Add the legend, the reason for a missing free-running prediction, and the warning."""
+def _finish(
+    fig, axes: np.ndarray, is_new: bool, fit, one_step, free, no_free_run: str, *, markers: bool = False, note: str = ""
+) -> None:
+    """Add the legend, the reason for a missing free-running prediction, a note, and the warning."""
     handles = [Line2D([], [], color=style.BLACK, marker="o", ls="", ms=5.5, label=_DATA)]
     simulated = "" if free is None or "simulated" not in free else free["simulated"].iloc[0]
     free_text = _FREE
@@ -314,6 +319,8 @@ def _finish(fig, axes: np.ndarray, is_new: bool, fit, one_step, free, no_free_ru
     if free is None and no_free_run:
         reason = style.wrapped(f"No free-running prediction: {no_free_run}", 78)
         handles.append(Line2D([], [], ls="", label=reason))
+    if note:
+        handles.append(Line2D([], [], ls="", label=style.wrapped(note, 78)))
     if not is_new:
         # A panel of a user's figure may be narrow: keep the explanations short.
         for handle in handles:

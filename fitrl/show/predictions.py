@@ -23,6 +23,12 @@ Tables = dict[str, Any]
 
 DRAWS = 100
 
+# What a mean outcome over all trials that share their values cannot show.
+BLIND_TO_REVERSALS = (
+    "Where payoffs reverse, this is not a learning curve: one option counts as the better one throughout."
+)
+_SPANS = {"block": "the block", "session": "the session", "never": "all trials"}
+
 
 @dataclass
 class Behaviour:
@@ -68,6 +74,19 @@ class Behaviour:
     def values(self) -> signatures.OptionValues:
         """How good each option is; simulated choices are judged by the same values."""
         return signatures.option_values(self.frame, self.fit.trials.task.n_options)
+
+    @cached_property
+    def has_payoffs(self) -> bool:
+        """Whether the data say trial by trial how good each option is."""
+        return any(str(name).startswith("payoff_") for name in self.frame)
+
+    @property
+    def label(self) -> str:
+        """What counts as correct, for axis labels."""
+        if self.has_payoffs or not self.values.label.startswith("empirically"):
+            return self.values.label
+        which = "higher" if self.chance == 0.5 else "highest"
+        return f"option with the {which} mean outcome over {_SPANS[self.fit.trials.reset]}"
 
     @property
     def chance(self) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import highest_density
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHARES = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)  # ticks between two bounds
 _STEPS = (1.0, 2.0, 3.0, 5.0, 7.0)  # ticks above a bound, times powers of ten
-_MOST_TICKS = 7
+_FEWEST_TICKS, _GAP = 3, 0.15  # apart by a share of the axis, for their labels not to collide
 
 
 def plot_reliability(
@@ -127,20 +128,38 @@ def _natural_ticks(ax: Axes, parameter: Any, outcome_scale: float) -> None:
     """Write natural values, in the user's outcome unit, at their places on the link scale."""
     factor, ends = unit_factor(parameter, outcome_scale), np.array(ax.get_xlim())
     link = (parameter.link, parameter.lower, parameter.upper)
-    if parameter.link == "identity":
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value * factor:g}")
-        return
+
+    def place(values: np.ndarray) -> np.ndarray:
+        return link_of(values / factor, *link)
+
+    low, high = factor * natural(ends, *link)
+    # Round values of the whole range; in a window too narrow for them, round steps, the finer the narrower it is.
+    candidates = [] if parameter.link == "identity" else [_round_values(parameter, factor)]
+    candidates += [
+        np.asarray(MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)) for n in (4, 5, 6, 8, 12)
+    ]
+    for values in candidates:
+        shown = values[(values > low) & (values < high)]
+        shown = shown[_spaced(place(shown), _GAP * np.ptp(ends))]
+        if len(shown) >= _FEWEST_TICKS:
+            break
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(place(shown), [f"{value:g}" for value in shown])
+
+
+def _round_values(parameter: Any, factor: float) -> np.ndarray:
+    """Values that one looks for on the axis of a bounded parameter, in the user's unit."""
     if parameter.link == "log":
         above = np.outer(10.0 ** np.arange(-6, 7), _STEPS).ravel()
     else:
         above = np.array(_SHARES) * (parameter.upper - parameter.lower) * factor
-    shown = parameter.lower * factor + above
-    low, high = factor * natural(ends, *link)
-    shown = shown[(shown > low) & (shown < high)]
-    if len(shown) < 2:  # a narrow window between two ticks: any values, with three digits
-        middle = factor * natural(ends[0] + np.ptp(ends) * np.array([0.25, 0.5, 0.75]), *link)
-        shown = np.array([float(f"{value:.3g}") for value in middle])
-    shown = shown[:: -(-len(shown) // _MOST_TICKS)]
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_ticks(link_of(shown / factor, *link), [f"{value:g}" for value in shown])
+    return parameter.lower * factor + above
+
+
+def _spaced(places: np.ndarray, gap: float) -> list[int]:
+    """Pick sorted places, from the left, that are no closer than `gap`; returns their indices."""
+    kept: list[int] = []
+    for i, place in enumerate(places):
+        if not kept or place - places[kept[-1]] >= gap:
+            kept.append(i)
+    return kept

@@ -14,7 +14,7 @@ from fitrl.errors import FitError
 from fitrl.show import behaviour
 from fitrl.show.effects import plot_effects
 from fitrl.show.posterior import plot_group, plot_subjects
-from fitrl.show.predictions import Behaviour, behaviour_of
+from fitrl.show.predictions import BLIND_TO_REVERSALS, Behaviour, behaviour_of
 from fitrl.show.trace import plot_trace
 from fitrl.tasks.twostep import TwoStep
 
@@ -46,8 +46,9 @@ def plot_learning(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     >>> fig, ax = fitrl.plot_learning(result)  # doctest: +SKIP
     """
     data = _behaviour(fit)
+    note = "" if data.has_payoffs else BLIND_TO_REVERSALS
     return behaviour.plot_learning(
-        **data.tables("learning"), label=data.values.label, chance=data.chance, fit=data.fit, **kwargs
+        **data.tables("learning"), label=data.label, chance=data.chance, note=note, fit=data.fit, **kwargs
     )
 
 
@@ -75,7 +76,7 @@ def plot_accuracy(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     """
     data = _behaviour(fit)
     return behaviour.plot_accuracy(
-        **data.tables("accuracy"), label=data.values.label, chance=data.chance, fit=data.fit, **kwargs
+        **data.tables("accuracy"), label=data.label, chance=data.chance, fit=data.fit, **kwargs
     )
 
 

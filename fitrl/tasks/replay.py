@@ -189,7 +189,7 @@ def replay_bandit(
                 f"the environment {type(environment).__name__} has {payoffs.shape[1]} options; data have {n_offers}."
             )
     else:
-        remedy = "; name an environment to make them up" if all_offered else ""
+        remedy = "; make them up: fitrl predict DIR --environment reversing" if all_offered else ""
         raise NotReplayable(
             "the file records neither forgone outcomes (outcome_forgone, for every trial) nor probabilities of payoff "
             f"(payoff_1, payoff_2, ...), so what other choices would have earned is not known{remedy}"

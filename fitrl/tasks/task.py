@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from fitrl.errors import ModelError
 from fitrl.language.tables import Table, filled
 from fitrl.tasks.replay import NotReplayable
 from fitrl.tasks.world import World
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,36 @@ class Task:
     def offered(self, choice: str) -> int | None:
         """Return how many options are on offer in a trial, or None if always all."""
         return None
+
+    def facts(self, frame: pd.DataFrame) -> dict[str, str]:
+        """Say what a data set shows of this task, for the user to recognise it; nothing by default.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Canonical trials, `fitrl.data.Trials.frame`.
+
+        Returns
+        -------
+        dict of str to str
+            A heading of a word or two, and what is shown beside it. Lines are broken where the text has line breaks.
+        """
+        return {}
+
+    def doubts(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        """Say what in a data set speaks for a mistake, though it can be fitted; nothing by default.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Canonical trials, `fitrl.data.Trials.frame`.
+
+        Returns
+        -------
+        tuple of str
+            Sentences that name what was seen, what may be the cause and what helps; shown as warnings.
+        """
+        return ()
 
     @property
     def midpoint(self) -> float:

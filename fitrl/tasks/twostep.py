@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from fitrl.tasks.task import Column, Task
 from fitrl.tasks.twostep_worlds import KoolWorld, TwoStepWorld, play_kool, play_two_step, replay_two_step
 from fitrl.tasks.world import World
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Columns = dict[str, np.ndarray]
 Codings = dict[str, tuple[str, ...]]
 
@@ -20,6 +23,9 @@ _OUTCOME = Column("outcome", "outcome", "what followed; blank if none was shown"
 
 # Below this share of agreement, over this many trials, the two states are taken to be numbered the wrong way round.
 _REVERSED, _ENOUGH = 0.4, 20
+
+# A state that follows a first choice less often than this is not its common one: 70 % are usual, 50 % are none.
+_COMMON = 0.6
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class TwoStep(Task):
     ----------
     n_options : int
         Options of the first stage, 2.
+    numbered_through : str
+        What of the second stage was worked out from ``choice2``, in words, where the file numbers its four options
+        through; empty if nothing was.
 
     Notes
     -----
@@ -60,14 +69,24 @@ class TwoStep(Task):
         ),
     )
 
+    numbered_through: str = field(default="", kw_only=True, compare=False)
+
+    def facts(self, frame: pd.DataFrame) -> dict[str, str]:  # noqa: D102
+        found = {"transitions": _transitions(self, frame)}
+        return found | ({"second stage": self.numbered_through} if self.numbered_through else {})
+
+    def doubts(self, frame: pd.DataFrame) -> tuple[str, ...]:  # noqa: D102
+        return _doubtful_transitions(self, frame)
+
     @classmethod
     def configured(  # noqa: D102
         cls, columns: Mapping[str, np.ndarray], codings: Mapping[str, tuple[str, ...]], outcome_range: tuple
     ) -> tuple[Self, Columns, Codings]:
         columns, codings = dict(columns), dict(codings)
         _need(codings, "choice1", 2)
+        through = ""
         if len(codings["choice2"]) == 4:
-            _second_stage(columns, codings)
+            through = _second_stage(columns, codings)
         _need(codings, "choice2", 2)
         if "state2" not in columns:
             raise DataError(
@@ -77,7 +96,8 @@ class TwoStep(Task):
             )
         _need(codings, "state2", 2)
         _check_direction(columns, codings)
-        return cls(2, codings["choice1"], outcome_range, codings=codings), columns, codings
+        task = cls(2, codings["choice1"], outcome_range, codings=codings, numbered_through=through)
+        return task, columns, codings
 
     @classmethod
     def play(  # noqa: D102
@@ -125,6 +145,9 @@ class TwoStepKool(Task):
     def offered(self, choice: str) -> int | None:  # noqa: D102
         return 2
 
+    def facts(self, frame: pd.DataFrame) -> dict[str, str]:  # noqa: D102
+        return {"transitions": _transitions(self, frame)}
+
     @classmethod
     def configured(  # noqa: D102
         cls, columns: Mapping[str, np.ndarray], codings: Mapping[str, tuple[str, ...]], outcome_range: tuple
@@ -166,14 +189,17 @@ def _need(codings: Mapping[str, tuple[str, ...]], name: str, n: int) -> None:
         )
 
 
-def _second_stage(columns: Columns, codings: Codings) -> None:
-    """Turn the four options of the second stage into a state and an option within it."""
+def _second_stage(columns: Columns, codings: Codings) -> str:
+    """Turn the four options of the second stage into a state and an option within it; says in words how."""
     choice, given, labels = columns["choice2"], columns["choice2_given"], codings["choice2"]
     if "state2" not in columns:
         columns["state2"] = np.where(given, choice // 2, 0)
         columns["choice2"] = np.where(given, choice % 2, 0)
         codings |= {"state2": ("1", "2"), "choice2": ("1", "2")}
-        return
+        return (
+            f"there is no state2: it follows from choice2, {labels[0]} and {labels[1]} in the first state, "
+            f"{labels[2]} and {labels[3]} in the second"
+        )
     _need(codings, "state2", 2)
     of_state = [np.unique(choice[given & (columns["state2"] == state)]) for state in (0, 1)]
     if any(len(options) > 2 for options in of_state) or np.isin(of_state[0], of_state[1]).any():
@@ -191,6 +217,10 @@ def _second_stage(columns: Columns, codings: Codings) -> None:
     if len(order) == 4 and all(f"payoff_{k + 1}" in columns for k in range(4)):
         # Numbered like the four options so far; from now on those of the first state come first.
         columns |= {f"payoff_{k + 1}": columns[f"payoff_{option + 1}"] for k, option in enumerate(order)}
+    names = [" and ".join(labels[c] for c in options) for options in of_state]
+    return "choice2 names options of both states: " + ", ".join(
+        f'{name} in state2 "{state}"' for name, state in zip(names, codings["state2"], strict=True)
+    )
 
 
 def _check_direction(columns: Columns, codings: Codings) -> None:
@@ -205,6 +235,47 @@ def _check_direction(columns: Columns, codings: Codings) -> None:
         f'Expected was "{states[0]}": the first state is the common one after the first option. Turn the states '
         f"round with --codes state2={states[1]},{states[0]} "
         f'(in Python codes={{"state2": ["{states[1]}", "{states[0]}"]}}).'
+    )
+
+
+def _counts(frame: pd.DataFrame, n_first: int) -> np.ndarray:
+    """Trials in which each first choice led to each state, int, shape (first choice, 2)."""
+    known = frame["choice1_given"].to_numpy(dtype=bool)
+    if "choice2_given" in frame:
+        known = known & frame["choice2_given"].to_numpy(dtype=bool)
+    counts = np.zeros((n_first, 2), dtype=np.int64)
+    np.add.at(counts, (frame["choice1"].to_numpy()[known], frame["state2"].to_numpy()[known]), 1)
+    return counts
+
+
+def _transitions(task: Task, frame: pd.DataFrame) -> str:
+    """For each first choice the shares of its trials that lead to each state, a line each."""
+    lines = []
+    for label, counts in zip(task.codings["choice1"], _counts(frame, task.n_options), strict=True):
+        shares = counts / max(counts.sum(), 1)
+        led = ", ".join(
+            f'to state2 "{state}" in {share:.0%}' for state, share in zip(task.codings["state2"], shares, strict=True)
+        )
+        lines.append(f'choice1 "{label}" led {led} of {counts.sum():,} trials')
+    return "\n".join(lines)
+
+
+def _doubtful_transitions(task: Task, frame: pd.DataFrame) -> tuple[str, ...]:
+    """Look for transitions that no two-step task has, as where columns were exchanged."""
+    counts = _counts(frame, task.n_options)
+    if counts.sum(axis=1).min() < _ENOUGH:
+        return ()
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    if shares.max() < _COMMON:
+        seen = f"after neither choice1 is one state2 common: none follows in {_COMMON:.0%} of trials or more"
+    elif shares[0].argmax() == shares[1].argmax():
+        seen = f'either choice1 leads mostly to state2 "{task.codings["state2"][shares[0].argmax()]}"'
+    else:
+        return ()
+    return (
+        f"{seen} (see transitions). Columns may be exchanged, such as state2 and choice2: check which column holds the "
+        "state that the first choice led to, and name it with --column state2=NAME (in Python "
+        'columns={"state2": "NAME"}).',
     )
 
 
