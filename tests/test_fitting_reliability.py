@@ -123,8 +123,8 @@ def test_the_correlation_is_that_of_the_standard_deviations(fit, table):
     by_hand = (sigma**2 - change**2 / 4) / (sigma**2 + change**2 / 4)
     assert table.loc["alpha", "post_mean"] == pytest.approx(by_hand.mean())
     assert table.loc["alpha", "over"] == "session: 1, 2"
-    # A half-normal of scale 1 over one of scale 1/2: the ratio is half a Cauchy number, whose median is 1.
-    assert table.loc["alpha", "prior_median"] == pytest.approx((1 - 0.25) / (1 + 0.25), abs=0.02)
+    # A half-normal of scale 1/2 over one of scale 3/2 is a third of a Cauchy number's size, whose median is 1.
+    assert table.loc["alpha", "prior_median"] == pytest.approx((1 - 1 / 9) / (1 + 1 / 9), abs=0.02)
 
 
 def test_a_known_correlation_is_found(fit, table):
