@@ -65,7 +65,7 @@ def test_one_bias_for_all_is_the_exact_posterior(trials, biased):
 def test_subjects_who_share_nothing_have_their_own_posteriors(trials):
     """No pooling, quick: each subject's stays are binomial under the subject's own prior."""
     # Narrower than the default, under which posteriors of people who nearly always stay are far from normal in logits.
-    scales = dict.fromkeys(("p_stay_win", "p_shift_loss"), {"scale": "halfnormal(1)"})
+    scales = {name: {"scale": "halfnormal(1)"} for name in ("p_stay_win", "p_shift_loss")}
     found = fitrl.fit("wsls", trials, pooling="none", priors=scales, quick=True, random_seed=1)
     posterior = found.idata["posterior"].to_dataset()
     assert set(posterior) == {"p_stay_win", "p_shift_loss"}
