@@ -116,7 +116,7 @@ def test_command_line(frame, tmp_path):
     def run(*arguments):
         return CliRunner(env={"COLUMNS": "140"}).invoke(app, [str(a) for a in arguments])
 
-    data, who, plot = tmp_path / "data.csv", tmp_path / "who.csv", tmp_path / "prior.png"
+    data, who, plot = tmp_path / "data.csv", tmp_path / "who.csv", tmp_path / "new" / "prior.png"
     frame.drop(columns="age").to_csv(data, index=False)
     frame[["subject", "age"]].drop_duplicates().to_csv(who, index=False)
     common = ["design", data, "-m", "q_learning", "--subjects", who]
@@ -129,7 +129,7 @@ def test_command_line(frame, tmp_path):
     for wrong, words in (
         (["--formula", "alpha ~ durg"], 'Did you mean "drug"'),
         ([], "there is no formula"),
-        (["--formula", "alpha ~ drug", "--plot", tmp_path / "no" / "prior.png"], "cannot be written"),
+        (["--formula", "alpha ~ drug", "--plot", tmp_path / "prior.words"], "cannot be written"),
     ):
         found = run(*common, *wrong)
         assert found.exit_code == 2

@@ -220,7 +220,7 @@ def test_populations_from_the_prior_have_its_moments():
     assert location.mean() == pytest.approx(0.0, abs=0.11)  # normal(0, 1.5)
     assert location.std() == pytest.approx(1.5, rel=0.06)
     scale = np.array([t.scale["beta"] for t in drawn])
-    assert scale.mean() == pytest.approx(0.5 * np.sqrt(2 / np.pi), rel=0.06)  # halfnormal(0.5)
+    assert scale.mean() == pytest.approx(0.75 * np.sqrt(2 / np.pi), rel=0.06)  # halfnormal(0.75)
     z = [(np.log(t.values["beta"]) - t.location["beta"]) / t.scale["beta"] for t in drawn]
     assert np.std(z) == pytest.approx(1.0, rel=0.02)
 
