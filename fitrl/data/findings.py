@@ -79,6 +79,11 @@ def folded(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
+def closed_up(label: str) -> str:
+    """Write a label without spaces and in lower case: two that are the same then differ by a slip of typing only."""
+    return "".join(label.casefold().split())
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Find the candidate that was probably meant.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from fitrl.data.findings import Findings, counted, folded, listing, nearest
+from fitrl.data.findings import Findings, closed_up, counted, folded, listing, nearest
 from fitrl.data.numbers import NUMBER, report_values
 from fitrl.data.read import Texts, missing_remedy, or_missing, seldom
 from fitrl.errors import DataError
@@ -368,12 +368,8 @@ def _slips(name: str, columns: Sequence[Texts], labels: Sequence[str], findings:
     counts = _counts(columns, labels)
     total = sum(counts.values())
     for label in labels:
-        same = "".join(label.casefold().split())  # those are told by _look_alikes
-        frequent = [
-            other
-            for other in labels
-            if counts[other] > 20 * counts[label] and "".join(other.casefold().split()) != same
-        ]
+        same = closed_up(label)  # those are told by _look_alikes
+        frequent = [other for other in labels if counts[other] > 20 * counts[label] and closed_up(other) != same]
         near = difflib.get_close_matches(label, frequent, n=1, cutoff=0.75) if len(label) > 3 else []
         if counts[label] < 0.02 * total and near:
             column = next(column for column in columns if label in column.values)
@@ -391,7 +387,7 @@ def _look_alikes(columns: Sequence[Texts], labels: Sequence[str], findings: Find
     total = sum(counts.values())
     groups: dict[str, list[str]] = defaultdict(list)
     for label in labels:
-        groups["".join(label.casefold().split())].append(label)
+        groups[closed_up(label)].append(label)
     single = [alike[0] for alike in groups.values() if len(alike) == 1 and hardly_used(counts[alike[0]], total)]
     # A file that fails gets no warnings, and a label that may be a slip would be told of in the next round only.
     also = ", ".join(_placed(columns, label, findings) for label in single)

@@ -16,7 +16,7 @@ import pandas as pd
 from fitrl.data.checks import check_gaps, check_labels, check_responses, check_signal
 from fitrl.data.coding import Coded, code_columns
 from fitrl.data.columns import COMMON, Columns, match_columns, warn_unnamed
-from fitrl.data.findings import Findings
+from fitrl.data.findings import Findings, closed_up
 from fitrl.data.labels import declared_codes
 from fitrl.data.missing import declared_missing, with_missing
 from fitrl.data.numbers import check_scale
@@ -277,7 +277,7 @@ def _check_ids(subject: Texts, findings: Findings) -> None:
     """Warn about ids that may be one subject written in two ways."""
     groups: dict[str, list[str]] = {}
     for label in subject.values:
-        groups.setdefault("".join(label.casefold().split()).lstrip("0"), []).append(label)
+        groups.setdefault(closed_up(label).lstrip("0"), []).append(label)
     for alike in (group for group in groups.values() if len(group) > 1):
         findings.warn(
             f"the ids {', '.join(alike)} are taken as {len(alike)} subjects; they differ only in leading "

@@ -166,37 +166,36 @@ class LogLikelihood(_KernelOp):
         return [[i in values] * len(node.outputs) for i in range(len(node.inputs))]
 
 
-class LogLikelihoodAndGradient(_KernelOp):
+class _WithGradient(_KernelOp):
+    """Shared by the operations that run both passes: one vector per emission, one per parameter."""
+
+    prefix: str
+
+    def make_node(self, *inputs: Any) -> Apply:
+        """Build the node; the vectors of emissions are called after what they hold."""
+        inputs = tuple(pt.as_tensor(x) for x in inputs)
+        names = self.kernel.names
+        outputs = [pt.dvector(f"{self.prefix}_{name}") for name in names.emissions]
+        return Apply(self, inputs, [*outputs, *[pt.dvector(f"d_{name}") for name in names.parameters]])
+
+
+class LogLikelihoodAndGradient(_WithGradient):
     """Log probabilities and the gradient of their weighted sum with respect to the parameters.
 
     Inputs are those of `LogLikelihood` and one weight per scored response of each emission.
     """
 
-    function = "gradient"
-
-    def make_node(self, *inputs: Any) -> Apply:
-        """Build the node: one vector per emission, one per parameter."""
-        inputs = tuple(pt.as_tensor(x) for x in inputs)
-        names = self.kernel.names
-        outputs = [pt.dvector(f"p_{name}") for name in names.emissions]
-        return Apply(self, inputs, [*outputs, *[pt.dvector(f"d_{name}") for name in names.parameters]])
+    function, prefix = "gradient", "p"
 
 
-class TotalAndGradient(_KernelOp):
+class TotalAndGradient(_WithGradient):
     """Sums of the log probabilities and the gradient of their weighted sum with respect to the parameters.
 
-    Inputs are those of `LogLikelihood` and one weight per emission, shape (1,). The sums come block by block. This is
-    what a sampler needs: nothing is written or read for single responses.
+    Inputs are those of `LogLikelihood` and one weight per emission, shape (1,). The sums come block by block, to be
+    added up. This is what a sampler needs: nothing is written or read for single responses.
     """
 
-    function = "total"
-
-    def make_node(self, *inputs: Any) -> Apply:
-        """Build the node: one vector per emission, to be added up, and one per parameter."""
-        inputs = tuple(pt.as_tensor(x) for x in inputs)
-        names = self.kernel.names
-        outputs = [pt.dvector(f"total_{name}") for name in names.emissions]
-        return Apply(self, inputs, [*outputs, *[pt.dvector(f"d_{name}") for name in names.parameters]])
+    function, prefix = "total", "total"
 
 
 @register_funcify_and_cache_key(LogLikelihood)

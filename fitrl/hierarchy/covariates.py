@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fitrl.data import Trials
-from fitrl.data.findings import counted, listing
+from fitrl.data.findings import closed_up, counted, listing
 from fitrl.data.numbers import NUMBER
 from fitrl.data.read import Table, Texts, read_table
 from fitrl.errors import DataError
@@ -229,7 +229,7 @@ def _check_look_alikes(texts: Texts, trials: Trials) -> None:
     """Refuse levels that differ in case or spaces only: they would count as groups of their own."""
     alike: dict[str, list[int]] = {}
     for code, value in enumerate(texts.values):
-        alike.setdefault("".join(value.casefold().split()), []).append(code)
+        alike.setdefault(closed_up(value), []).append(code)
     subjects = pd.DataFrame({"code": texts.codes, "subject": trials.frame["subject"].astype(str).to_numpy()})
     for codes in alike.values():
         if len(codes) > 1:
