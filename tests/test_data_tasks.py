@@ -115,7 +115,9 @@ def test_a_task_may_say_what_it_sees_and_doubts():
             return ("all pictures are alike.",)
 
     frame = lab(2).drop(columns="choice").assign(stimulus=np.resize(["b", "a"], 60))
-    text = shown(read_trials(frame, Telling))
+    trials = read_trials(frame, Telling)
+    assert [str(problem) for problem in trials.problems if problem.level == "warning"] == ["all pictures are alike."]
+    text = shown(trials)
     assert "60 [pictures]" in text
     assert "1 warning\n  1. all pictures are alike." in text
     assert "warning" not in shown(read_trials(frame, Conditioning))

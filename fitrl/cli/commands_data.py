@@ -45,7 +45,9 @@ def check(
         from fitrl.data import describe
 
         print_out(describe(trials))
-        print_out("\nThe file can be fitted.", style="green")
+        warned = any(problem.level == "warning" for problem in trials.problems)
+        last = "The file can be fitted, but see the warnings first." if warned else "The file can be fitted."
+        print_out(f"\n{last}", style="yellow" if warned else "green")
 
 
 def design(

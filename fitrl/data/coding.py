@@ -9,8 +9,8 @@ import numpy as np
 
 from fitrl.data.columns import Columns
 from fitrl.data.findings import Findings, counted
-from fitrl.data.labels import check_shown, code_cue, code_options
 from fitrl.data.numbers import check_start, scale_outcomes, to_flags, to_numbers
+from fitrl.data.options import check_shown, code_cue, code_options
 from fitrl.data.read import Texts
 
 

@@ -42,8 +42,7 @@ def describe(trials: Trials, max_rows: int | None = None) -> RenderableType:
     >>> rich.print(describe(trials))  # doctest: +SKIP
     """
     parts: list[RenderableType] = [_facts(trials), Text(), _subjects(trials, max_rows)]
-    warnings = [*trials.task.doubts(trials.frame)]
-    warnings += [str(problem) for problem in trials.problems if problem.level == "warning"]
+    warnings = [problem for problem in trials.problems if problem.level == "warning"]
     notes = [problem for problem in trials.problems if problem.level == "note"]
     if warnings:
         parts += [Text(), Text(f"{counted(len(warnings), 'warning')}", style="bold yellow")]

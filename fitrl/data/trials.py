@@ -320,6 +320,8 @@ def _check(frame: pd.DataFrame, task: Task, order: Order, found: Columns, findin
         check_gaps(frame, order.frame["run"].to_numpy(), order.rows, findings, found.names["trial"])
     check_responses(frame, task, findings, found.names)
     check_signal(frame, task, findings, found.names)
+    for doubt in task.doubts(frame):
+        findings.warn(doubt, "")
 
 
 def _hash(frame: pd.DataFrame) -> str:
