@@ -1,7 +1,7 @@
 """Recovery of every model of tier 1 at values that real people have: 30 subjects x 200 trials, 20 data sets.
 
-Each model is fitted to a public data set first; the subjects of that fit play the task, and are fitted again.
-Parameters may be correlated in both, as those of real people are.
+Each model is fitted to a public data set first. New people from the population of that fit play the task, or (--same)
+its own subjects do, and are fitted again. Parameters may be correlated in both, as those of real people are.
 A study that was stopped continues; what is finished is kept in --out.
 
 Run: .venv/bin/python benchmarks/recovery.py --data ../shared/data --out recovery [--only q_learning opal] [--cores 2]
@@ -16,7 +16,8 @@ import fitrl
 import fitrl.models
 from fitrl.fitting.store import load
 
-SAMPLER = {"draws": 500, "tune": 500, "chains": 2, "progressbar": False}
+SAMPLER = {"draws": 1500, "tune": 1000, "chains": 2, "progressbar": False}
+KIND = {False: "new", True: "same"}
 
 
 def bandit2arm(data, model):
@@ -76,7 +77,7 @@ STUDIES = {
 }
 
 
-def study(name, data, out, studies, cores):
+def study(name, data, out, studies, cores, same):
     """Fit the real people unless that is done, and do what is missing of the study."""
     model, traits, people, environment = STUDIES[name]
     folder = out / name / "people"
@@ -86,20 +87,20 @@ def study(name, data, out, studies, cores):
         print(f"{name}: {found.verdict}", flush=True)
         found.save(folder)
     found = fitrl.recover(
-        fit=load(folder), out=out / name / "study", subjects=30, trials=200, studies=studies, environment=environment,
-        random_seed=1, cores=cores, **SAMPLER,
+        fit=load(folder), new_people=not same, out=out / name / KIND[same], subjects=30, trials=200, studies=studies,
+        environment=environment, random_seed=1, cores=cores, **SAMPLER,
     )  # fmt: skip
     return found
 
 
-def written(out):
+def written(out, same):
     """Write the subject level of every finished study as a table in Markdown."""
     lines = [
         "| study | converged | parameter | r | bias | RMSE | coverage of 95 % intervals |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in STUDIES:
-        folder = out / name / "study"
+        folder = out / name / KIND[same]
         if not (folder / "recovery.csv").exists():
             continue
         fits, table = pd.read_csv(folder / "fits.csv"), pd.read_csv(folder / "recovery.csv")
@@ -120,11 +121,12 @@ def main():
     parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--cores", type=int)
+    parser.add_argument("--same", action="store_true", help="the people of the public data set themselves")
     given = parser.parse_args()
     for name in given.only:
-        found = study(name, given.data, given.out, given.studies, given.cores)
+        found = study(name, given.data, given.out, given.studies, given.cores, given.same)
         print(f"\n## {name}\n\n{found.text()}", flush=True)
-    print(f"\n{written(given.out)}")
+    print(f"\n{written(given.out, given.same)}")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,15 @@ from concurrent.futures import Executor, Future
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
+from scipy.special import logit
 from typer.testing import CliRunner
 
 import fitrl
 from fitrl.cli.app import app
 from fitrl.errors import FitError, StudyError, StudyInterrupted
 from fitrl.fitting.laplace import subject_likelihood
-from fitrl.fitting.truth import Truth, from_fit, from_prior
+from fitrl.fitting.truth import Truth, from_fit, from_population, from_prior
 from fitrl.hierarchy.links import link_of
 from fitrl.models import declare, q_learning
 from fitrl.study import measure
@@ -240,6 +242,44 @@ def test_subjects_of_a_fit_keep_their_parameters_together(quick_fit):
     eta = link_of(one[row], "logit", 0.0, 1.0)
     assert truth.location["alpha"] == pytest.approx(eta.mean())
     assert truth.scale["alpha"] == pytest.approx(eta.std())
+
+
+def test_new_people_follow_the_population_of_a_fit(quick_fit):
+    rng = np.random.default_rng(3)
+    posterior = quick_fit.idata["posterior"].to_dataset()
+    drawn = [from_population(quick_fit, 50, rng) for _ in range(400)]
+    for name in ("alpha", "beta"):
+        assert {t.location[name] for t in drawn} <= set(posterior[f"{name}_mu"].to_numpy().ravel().tolist())
+        link = {"alpha": "logit", "beta": "log"}[name]
+        low, high = {"alpha": (0.0, 1.0), "beta": (0.0, np.inf)}[name]
+        z = [(link_of(t.values[name], link, low, high) - t.location[name]) / t.scale[name] for t in drawn]
+        assert np.mean(z) == pytest.approx(0.0, abs=0.03)
+        assert np.std(z) == pytest.approx(1.0, rel=0.02)
+
+
+def test_new_people_are_as_correlated_as_the_fit_says(quick_fit):
+    posterior = quick_fit.idata["posterior"].to_dataset()
+    known = posterior["alpha_mu"].expand_dims(deviation_pair=["alpha, beta"], axis=-1) * 0 - 0.8
+    idata = xr.DataTree.from_dict({"posterior": posterior.assign(correlation=known)})
+    fit = dataclasses.replace(quick_fit, idata=idata, spec=dataclasses.replace(quick_fit.spec, correlated=True))
+    truth = from_population(fit, 20_000, np.random.default_rng(4))
+    eta = [logit(truth.values["alpha"]), np.log(truth.values["beta"])]
+    assert np.corrcoef(eta)[0, 1] == pytest.approx(-0.8, abs=0.01)
+
+
+def test_new_people_need_one_population(quick_fit, tmp_path):
+    spec = dataclasses.replace(quick_fit.spec, formulas={"alpha": "group"})
+    with pytest.raises(FitError, match="has formulas"):
+        recover(tmp_path / "none", model=None, fit=dataclasses.replace(quick_fit, spec=spec), new_people=True)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(StudyError, match="no fit is given"):
+        recover(tmp_path / "study", new_people=True)
+    found = recover(tmp_path / "new", model=None, fit=quick_fit, studies=1, new_people=True)
+    assert "new people from the population of fit" in found.text()
+    true = set(found.subjects.query("parameter == 'alpha'")["truth"])
+    assert not true & set(quick_fit.idata["posterior"]["alpha"].to_numpy().ravel().tolist())
+    with pytest.raises(StudyError, match="truth"):
+        recover(tmp_path / "new", model=None, fit=quick_fit, studies=1)  # the people themselves
 
 
 def test_a_study_from_a_fit(quick_fit, tmp_path):

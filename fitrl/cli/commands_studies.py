@@ -31,6 +31,9 @@ def recover(
     out: StudyFolder,
     model: SomeModel = None,
     from_: From = None,
+    new_people: Annotated[
+        bool, typer.Option("--new-people", help="From the population of --from, instead of its subjects.")
+    ] = False,
     with_: With = None,
     set_: Set = None,
     subjects: Annotated[
@@ -61,12 +64,14 @@ def recover(
 ) -> None:
     """Simulate from known parameters, fit and compare, to see whether a design can recover them.
 
-    Truth comes from the priors, or with --from from the subjects of a fit. Several sizes: --subjects 20 --subjects 40.
+    Truth comes from the priors, or with --from from the subjects of a fit, or (--new-people) its population. Several
+    sizes: --subjects 20 --subjects 40.
     Stopped by Ctrl-C or otherwise, the same command continues.
     """
     with reported():
         declaration: dict[str, Any] = {
             "fit": from_,
+            "new_people": new_people,
             "traits": parse.traits(with_ or []),
             "options": parse.values(set_ or [], "--set", "--set q0=0"),
             "subjects": subjects or [30],

@@ -1,4 +1,4 @@
-"""Where the parameters of synthetic subjects come from: the priors, or the subjects of a fit."""
+"""Where the parameters of synthetic subjects come from: the priors, or the subjects or the population of a fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
+from fitrl.errors import FitError
+from fitrl.hierarchy.design import deviations
 from fitrl.hierarchy.links import link_of, natural
 from fitrl.language.parameters import Parameter
 from fitrl.tasks.bandit import Bandit
@@ -93,8 +96,7 @@ def from_fit(fit: Fit, n: int, rng: np.random.Generator) -> Truth:
     rng : Generator
         Chooses the draw and the subjects.
     """
-    posterior = fit.idata["posterior"].to_dataset()
-    draw = {dim: int(rng.integers(posterior.sizes[dim])) for dim in ("chain", "draw")}
+    posterior = _one_draw(fit, rng)
     who = rng.integers(fit.trials.n_subjects, size=n)
     truth = Truth({name: np.full(n, value) for name, value in fit.plan.fixed.items()}, {}, {})
     owner, sequence = (fit.trials.frame[name].to_numpy() for name in ("subject_idx", "sequence"))
@@ -109,11 +111,74 @@ def from_fit(fit: Fit, n: int, rng: np.random.Generator) -> Truth:
         return design.index[rows] if design.by_row else design.index[sequence[rows]]
 
     for p in fit.spec.parameters:
-        values = posterior[p.name].isel(draw).to_numpy()
+        values = posterior[p.name].to_numpy()
         eta = link_of(values, p.link, p.lower, p.upper)
         truth.location[p.name], truth.scale[p.name] = float(eta.mean()), float(eta.std())
         truth.values[p.name] = values[of_agent(p.name)]
     return truth
+
+
+def from_population(fit: Fit, n: int, rng: np.random.Generator) -> Truth:
+    """Draw new subjects from the population of a fit, as one posterior draw has it.
+
+    They differ from those of the fit in what the fit assumes: their parameters are normal on the link scale, and go
+    together as far as the fit knows correlations.
+
+    Parameters
+    ----------
+    fit : Fit
+        Sampled or quick, with a population, and without formulas.
+    n : int
+        Number of subjects.
+    rng : Generator
+        Chooses the draw and the subjects.
+
+    Raises
+    ------
+    FitError
+        If the fit has no population, or several.
+
+    Examples
+    --------
+    >>> fitrl.fitting.truth.from_population(fit, 30, np.random.default_rng(1)).values["alpha"]  # doctest: +SKIP
+    """
+    from fitrl.hierarchy.correlation import pairs  # imports PyMC, which other simulations do without
+
+    check_one_population(fit)
+    posterior, names = _one_draw(fit, rng), deviations(fit.plan.estimated_designs)
+    correlation = np.eye(len(names))
+    if fit.plan.correlated:
+        for (j, k), value in zip(pairs(len(names)), posterior["correlation"].to_numpy(), strict=True):
+            correlation[j, k] = correlation[k, j] = value
+    unit = rng.multivariate_normal(np.zeros(len(names)), correlation, size=n)
+    truth = Truth({name: np.full(n, value) for name, value in fit.plan.fixed.items()}, {}, {})
+    for p in fit.spec.parameters:
+        location, scale = (float(posterior[f"{p.name}_{what}"]) for what in ("mu", "sigma"))
+        truth.location[p.name], truth.scale[p.name] = location, scale
+        truth.values[p.name] = natural(location + scale * unit[:, names.index(p.name)], p.link, p.lower, p.upper)
+    return truth
+
+
+def check_one_population(fit: Fit) -> None:
+    """Refuse a fit from which no new subjects can be drawn; see `from_population`.
+
+    Raises
+    ------
+    FitError
+        If the fit has no population, or several.
+    """
+    if fit.spec.pooling != "partial" or fit.spec.formulas:
+        why = "has formulas: its people come from several" if fit.spec.formulas else "has no population"
+        raise FitError(
+            f"new people come from one population, and this fit {why}. Start from a fit with partial "
+            "pooling and without formulas, or take its subjects (new_people=False)."
+        )
+
+
+def _one_draw(fit: Fit, rng: np.random.Generator) -> xr.Dataset:
+    """Choose one draw of the posterior."""
+    posterior = fit.idata["posterior"].to_dataset()
+    return posterior.isel({dim: int(rng.integers(posterior.sizes[dim])) for dim in ("chain", "draw")})
 
 
 def task_settings(fit: Fit) -> dict[str, Any]:

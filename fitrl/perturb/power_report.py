@@ -55,14 +55,13 @@ def _head(study: Detection) -> list[str]:
         "crossover": "crossover: everybody with and without, two sessions of so many trials, balanced order",
         "groups": "two groups: half of the subjects with, half without, one session",
     }[design.asks["layout"]]
-    who = "the usual ranges of the parameters" if design.truth == "usual" else f"the subjects of a fit ({design.truth})"
     lines = [
         f"Detection of {study.perturbation.caption()}: {design.describe()}",
         "Changes " + ", ".join(target.describe() for target in study.perturbation.targets),
         f"Design: {layout}",
         f"{design.studies} data sets of {sizes} (subjects x trials); environment {design.environment or 'default'}; "
         f"seed {design.seed}",
-        f"Subjects from {who}",
+        f"Subjects from {design.who()}",
     ]
     return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
 

@@ -18,7 +18,7 @@ from fitrl.errors import StudyError
 from fitrl.fitting.fit import model_name, source_of
 from fitrl.fitting.sample import check_sample_kwargs
 from fitrl.fitting.store import staged
-from fitrl.fitting.truth import task_settings
+from fitrl.fitting.truth import check_one_population, task_settings
 from fitrl.hierarchy.priors import preset_options, resolve_priors
 from fitrl.language.model import Model
 from fitrl.language.parameters import Parameter
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FILE = "study.json"
 POOLING = ("partial", "none")
+POPULATION = "population of "
 
 
 class Cell(NamedTuple):
@@ -76,8 +77,8 @@ class Design:
     subjects, trials : list of int
         Sizes; every combination is a cell.
     truth : str
-        ``"prior"``, ``"usual"`` (the usual ranges of the parameters), or the fingerprint of the fit whose subjects are
-        the truth.
+        ``"prior"``, ``"usual"`` (the usual ranges of the parameters), the fingerprint of the fit whose subjects are
+        the truth, or ``"population of"`` that fit.
     quick : bool
         Whether the fits are Laplace approximations.
     sampler : dict
@@ -150,6 +151,13 @@ class Design:
         """
         return np.random.SeedSequence(self.seed, spawn_key=(*cell, index)).spawn(3)
 
+    def who(self) -> str:
+        """Say where the true values come from."""
+        if self.truth.startswith(POPULATION):
+            return f"new people from the {self.truth}"
+        known = {"prior": "drawn from the priors", "usual": "the usual ranges of the parameters"}
+        return known.get(self.truth, f"the subjects of a fit ({self.truth})")
+
     def to_json(self) -> str:
         """Write the declaration as text."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
@@ -220,6 +228,7 @@ def declare_study(
     seed: int | None = None,
     sampler: Mapping[str, Any],
     truth: str = "prior",
+    new_people: bool = False,
     asks: Mapping[str, Any] | None = None,
 ) -> Design:
     """Check the arguments of a study and put them into a declaration.
@@ -242,6 +251,8 @@ def declare_study(
         Arguments of `pm.sample`.
     truth : {"prior", "usual"}
         Where subjects come from without a fit.
+    new_people : bool
+        Whether the truth is new subjects from the population of `fit`.
     asks : mapping, optional
         Kept with the declaration.
     traits, options, priors, pooling, correlated, fixed, environment, n_options, quick
@@ -260,8 +271,13 @@ def declare_study(
             raise StudyError(f"{given} is set by the study for every fit; leave it out of the sampler's arguments.")
     if environment is not None and not isinstance(environment, str):
         raise StudyError("a study is stored with its declaration: give the environment by name.")
+    if new_people and fit is None:
+        raise StudyError("new people come from the population of a fit, and no fit is given (fit=, --from DIR).")
     outcome_range = (0.0, 1.0)
     if fit is not None:
+        if new_people:
+            check_one_population(fit)
+        truth = f"{POPULATION if new_people else ''}{fingerprint(fit)}"
         found, name, source = _from_fit(fit, model, traits, options), fit.spec.model, fit.spec.source
         if isinstance(priors, str) and priors == "default":
             priors = read_bounds(_as_text(fit.plan.parameters))
@@ -289,7 +305,7 @@ def declare_study(
         outcome_range=list(outcome_range),
         subjects=_sizes(subjects, "subjects", 2),
         trials=_sizes(trials, "trials", 1),
-        truth=truth if fit is None else fingerprint(fit),
+        truth=truth,
         quick=quick,
         sampler=dict(sampler),
         seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed),

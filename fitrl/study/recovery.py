@@ -14,7 +14,7 @@ import pandas as pd
 
 from fitrl.errors import StudyError
 from fitrl.fitting.store import load
-from fitrl.fitting.truth import Truth, from_fit, from_prior
+from fitrl.fitting.truth import Truth, from_fit, from_population, from_prior
 from fitrl.study import statistics
 from fitrl.study.design import Cell, Design, declare_study, open_folder, write_study
 from fitrl.study.run import run
@@ -83,6 +83,7 @@ def recover(
     trials: int | Sequence[int] = 150,
     studies: int = 20,
     fit: Fit | str | Path | None = None,
+    new_people: bool = False,
     traits: Iterable[Any] = (),
     options: Mapping[str, Any] | None = None,
     priors: str | Mapping[str, Mapping[str, Any]] = "default",
@@ -114,6 +115,10 @@ def recover(
         Subjects are then drawn from those of this fit (see `fitrl.fitting.truth.from_fit`), and model, priors,
         pooling and number of options are its own. By default populations are drawn from the priors, which are
         broad: that makes recovery look better than it is among real subjects.
+    new_people : bool
+        Whether to draw new subjects from the population of `fit` instead, which is normal on the link scale. Its own
+        subjects may be otherwise, such as a few who do not learn: the difference between the two studies is what
+        that costs.
     traits, options, priors, fixed
         As in `fitrl.fit`.
     pooling : {"partial", "none"}, optional
@@ -164,6 +169,7 @@ def recover(
         "recovery",
         model,
         fit=fit,
+        new_people=new_people,
         traits=traits,
         options=options,
         priors=priors,
@@ -185,7 +191,7 @@ def recover(
     def draw(cell: Cell, rng: np.random.Generator) -> Truth:
         if fit is None:
             return from_prior(parameters, cell.subjects, rng, design.fixed)
-        return from_fit(fit, cell.subjects, rng)
+        return (from_population if new_people else from_fit)(fit, cell.subjects, rng)
 
     results = run(design, out, draw, executor=executor, cores=cores, progressbar=progressbar)
     found = Recovery(design, *statistics.tables(results))

@@ -206,14 +206,13 @@ def calibration_text(study: Calibration) -> str:
 def _head(title: str, design: Design) -> list[str]:
     sizes = ", ".join(f"{n} x {t}" for n, t in design.cells)
     fixed = "".join(f", {name} = {value:g} fixed" for name, value in design.fixed.items())
-    truth = "drawn from the priors" if design.truth == "prior" else f"the subjects of a fit ({design.truth})"
     sampler = {**DEFAULTS, **design.sampler}
     how = QUICK if design.quick else f"NUTS, {sampler['chains']} chains x {sampler['draws']} draws"
     lines = [
         f"{title}: {design.describe()}{fixed}",
         f"{design.studies} data sets of {sizes} (subjects x trials); environment {design.environment or 'default'}; "
         f"seed {design.seed}",
-        f"Truth: {truth}. Pooling {design.pooling}.",
+        f"Truth: {design.who()}. Pooling {design.pooling}.",
         f"Fits: {how}",
     ]
     return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
