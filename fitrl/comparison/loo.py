@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,7 @@ def good_k(n_draws: int) -> float:
     return min(1 - 1 / float(np.log10(n_draws)), 0.7) if n_draws > 1 else 0.7
 
 
-def trial_loo(fit: Fit, draws: int = DRAWS) -> TrialLoo:
+def trial_loo(fit: Fit, draws: int = DRAWS, done: Callable[[int], object] = lambda n: None) -> TrialLoo:
     """Score every trial of a fit, left out.
 
     Parameters
@@ -77,6 +78,8 @@ def trial_loo(fit: Fit, draws: int = DRAWS) -> TrialLoo:
         A sampled fit, or one of a model without free parameters.
     draws : int
         Posterior draws, evenly spaced over the chains.
+    done : callable
+        Told how many more trials are scored, now and then.
 
     Returns
     -------
@@ -98,6 +101,7 @@ def trial_loo(fit: Fit, draws: int = DRAWS) -> TrialLoo:
     efficiency: float | None = None
     for rows, values in log_likelihood_blocks(fit, draws):
         n_draws = values.shape[1]
+        done(len(rows))
         moves = np.ptp(values, axis=1) > _CONSTANT
         elpd[rows[~moves]] = values[~moves].mean(axis=1)
         n_constant += int((~moves).sum())
