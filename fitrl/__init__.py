@@ -73,13 +73,17 @@ _WHERE = {
     "StudyError": "fitrl.errors",
 }
 
-__all__ = sorted(_WHERE)
+_PACKAGES = ("datasets", "engine", "language", "models", "tasks")
+
+__all__ = sorted([*_WHERE, *_PACKAGES])
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
+    if name in _PACKAGES:
+        return import_module(f"fitrl.{name}")
     raise AttributeError(f"module 'fitrl' has no attribute {name!r}")
 
 

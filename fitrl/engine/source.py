@@ -21,8 +21,8 @@ def source(model: Any, task: Any = None, by_row: Iterable[str] = ()) -> str:
 
     Parameters
     ----------
-    model : Model or type
-        With its traits; see `fitrl.models.find` for those of the zoo.
+    model : str, Model or type
+        Name in the zoo, path of a model file, or a model with its traits.
     task : Task, optional
         Configured, since tables have a size; by default the task of the model with its default size.
     by_row : iterable of str
@@ -37,19 +37,19 @@ def source(model: Any, task: Any = None, by_row: Iterable[str] = ()) -> str:
     Raises
     ------
     ModelError
-        If the model cannot be traced, has nothing to score, or has no parameter of a name in `by_row`.
+        If there is no such model, or it cannot be traced, has nothing to score, or has no parameter of a name in `by_row`.
 
     Examples
     --------
-    >>> from fitrl.models import find
-    >>> print(source(find("q_learning")).partition("(")[0])
+    >>> print(fitrl.engine.source("q_learning").partition("(")[0])
     def forward_row
     """
     from fitrl.engine.op import Kernel  # PyTensor is heavy: only when asked for
     from fitrl.engine.trace import trace
     from fitrl.errors import ModelError
+    from fitrl.models import find
 
-    model = model() if isinstance(model, type) else model
+    model = find(model)
     task = model.task() if task is None else task
     program = trace(model, task)
     if not program.log_probability:
