@@ -66,6 +66,8 @@ _WHERE = {
     "plot_accuracy": "fitrl.show.report",
     "plot_reversal": "fitrl.show.report",
     "plot_transfer": "fitrl.show.report",
+    "plot_set_size": "fitrl.show.report",
+    "plot_shares": "fitrl.show.report",
     "FitrlError": "fitrl.errors",
     "DataError": "fitrl.errors",
     "ModelError": "fitrl.errors",

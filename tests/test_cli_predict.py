@@ -69,8 +69,9 @@ def test_a_fit_that_did_not_converge_says_so_first(tmp_path):
     assert result.stdout.index("NOT CONVERGED") < result.stdout.index("signature")
 
 
-def test_a_task_without_signatures_is_refused(tmp_path):
+def test_kools_task_is_predicted(tmp_path):
     made = fitrl.simulate("two_step_kool", subjects=2, trials=20, random_seed=1)
     result = run("predict", saved(tmp_path, "two_step_kool", made, made.trials))
-    assert result.exit_code == 2
-    assert "TwoStepKool" in result.stderr
+    assert result.exit_code == 0
+    assert "free-running (payoffs between visits drawn)" in " ".join(result.stdout.split())
+    assert "high outcome, same start" in result.stdout

@@ -138,10 +138,10 @@ EVERY = {
 
 
 def situation(name, lengths):
-    """Dopamine at choice on both sides of 0."""
+    """Dopamine at choice on both sides of 0, and not so near to -1, where slopes change, that differences cross it."""
     model, task, rows, values = checks.random_situation(*EVERY[name], lengths)
     if "rho_base" in values:
-        values["rho_base"] = 2 * values["rho_base"] - 1
+        values["rho_base"] = 1.9 * values["rho_base"] - 0.95
     return model, task, rows, values
 
 

@@ -453,7 +453,7 @@ def test_the_figure_of_stay_probabilities(tmp_path, monkeypatch):
     inside = (band["lower"] - 0.03 <= expected["mean"]) & (expected["mean"] <= band["upper"] + 0.03)
     assert inside.all()
     assert "stay" in report._figures(fit)
-    assert "stay" not in report._figures(known_fit("two_step_kool")[1])
+    assert "stay" in report._figures(known_fit("two_step_kool")[1])
     plt.close("all")
 
 

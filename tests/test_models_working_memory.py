@@ -10,11 +10,12 @@ import pytest
 from interpreters import Rows, run_plain, stack
 
 import fitrl
+from fitrl.engine.layout import lay_out
 from fitrl.errors import ModelError
 from fitrl.fitting.simulate import draw_population
 from fitrl.language.traits import lapse
 from fitrl.models import find
-from fitrl.tasks import StimulusAction
+from fitrl.tasks import NotReplayable, StimulusAction
 from fitrl.tasks.stimulus_action import SetSizes
 
 PUBLISHED = Path(__file__).parent.parent.parent / "shared" / "data" / "collins_rlwm_fmri2017.csv"
@@ -287,3 +288,23 @@ def test_published_data_are_read():
     assert trials.frame["reset"].sum() == 36
     assert (~trials.frame["choice_given"]).sum() == frame["missed"].sum()
     assert trials.frame["set_size"].tolist() == frame["set_size"].tolist()
+
+
+def test_recorded_stimuli_are_played_again():
+    made = fitrl.simulate("rlwm", subjects=3, trials=60, random_seed=1)
+    layout = lay_out(made.trials.frame["sequence"].to_numpy())
+    columns = {name: made.trials.frame[name].to_numpy()[layout.rows] for name in made.trials.frame if name != "subject"}
+    columns["mask_update"] = columns["mask_update"] & layout.filled
+    world = made.trials.task.replay(columns, 2, np.random.default_rng(1))
+    right = columns["outcome"] == 1
+    for trial in range(60):
+        # The choice of the person, repeated by every copy, has the outcome that it had.
+        answer = world.at(trial).answer("outcome", {"choice": np.tile(columns["choice"][trial], 2)})
+        np.testing.assert_array_equal(answer, np.tile(right[trial], 2))
+    columns["outcome"] = np.where(columns["choice"] == 0, 1.0, 0.0)  # one action is always right: nothing contradicts
+    assert made.trials.task.replay(columns, 1, np.random.default_rng(1)) is not None
+    columns["outcome"] = np.arange(60)[:, None] % 2 + np.zeros((60, 3))
+    with pytest.raises(NotReplayable, match="do not say which action is right"):
+        made.trials.task.replay(columns, 1, np.random.default_rng(1))
+    with pytest.raises(ModelError, match="leave the environment out"):
+        made.trials.task.replay(columns, 1, np.random.default_rng(1), environment="drifting")

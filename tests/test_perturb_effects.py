@@ -365,7 +365,7 @@ def test_signatures_of_kools_task_by_hand():
     # After 1 (more): same start, returned. After 0 (less): other start, returned. After 1: same start, left. After 0:
     # other start, left.
     found = signatures_of(trials).set_index("x")["mean"]
-    assert found.dropna().to_dict() == {"more, same start": 0.5, "less, other start": 0.5}
+    assert found.dropna().to_dict() == {"high outcome, same start": 0.5, "low outcome, other start": 0.5}
 
 
 class Redundant(Model):

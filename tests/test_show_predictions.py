@@ -1,5 +1,8 @@
 """The table of predictive checks: the numbers of the figures, and the right words about them."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +12,7 @@ import fitrl
 from fitrl import datasets
 from fitrl.errors import FitError, ModelError
 from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
-from fitrl.tasks import signatures
+from fitrl.tasks import Task, signatures
 from fitrl.tasks.environments import Fixed
 
 
@@ -151,9 +154,70 @@ def test_the_figure_says_what_is_simulated(two_step):
     assert "free-running (schedule simulated): simulated subjects learn from their own choices" in words
 
 
-def test_other_tasks_have_none():
-    simulated = fitrl.simulate("two_step_kool", subjects=2, trials=20, random_seed=1)
-    fit = fake_fit("two_step_kool", simulated.trials, {})
+def at_the_truth(model, n_draws=30, drop=(), **settings):
+    """Simulated trials, and a fit to them whose draws are the true values."""
+    simulated = fitrl.simulate(model, random_seed=2, **settings)
+    trials = fitrl.read_trials(simulated.frame.drop(columns=list(drop)), model)
+    truth = simulated.truth.pivot(index="subject", columns="parameter", values="value").loc[trials.subjects]
+    draws = {name: np.broadcast_to(truth[name].to_numpy(), (2, n_draws, len(truth))) for name in truth}
+    return simulated, fake_fit(model, trials, draws)
+
+
+def test_the_true_model_returns_to_the_goal_states_of_kools_task():
+    simulated, fit = at_the_truth("two_step_kool_split", subjects=60, trials=120)
+    data = Behaviour(fit)
+    assert data.names == ("stay",)
+    table = check_predictions(data)
+    assert table["x"].tolist() == list(signatures.STARTS)
+    observed = signatures.stay_by_start(simulated.trials.frame)["mean"]
+    np.testing.assert_allclose(table["observed"], observed)
+    assert table["one_step_inside"].sum() >= 3
+    assert set(table["free_simulated"]) == {"payoffs between visits drawn"}
+    # Payoffs that are drawn between visits are nearly, not quite, those that people met.
+    np.testing.assert_allclose(table["free"], observed, atol=0.03)
+    names = fit.idata["posterior"].data_vars
+    at_random = {name: np.full((2, 30, 60), 0.5 if name in ("alpha", "lam") else 0.0) for name in names}
+    guess = check_predictions(fake_fit("two_step_kool_split", fit.trials, at_random))
+    np.testing.assert_allclose(guess["one_step"], 0.5, atol=0.02)
+    assert not guess.loc[0, "one_step_inside"]
+    drifting = check_predictions(fit, environment="drifting")
+    assert set(drifting["free_simulated"]) == {"schedule simulated"}
+
+
+def test_the_true_model_learns_actions_as_fast_as_people():
+    _, fit = at_the_truth("rlwm", subjects=25, trials=220)
+    data = Behaviour(fit)
+    assert data.names == ("set_size",)
+    table = check_predictions(data)
+    known = table[table["free_inside"].notna()]
+    assert known["one_step_inside"].mean() > 0.85
+    assert known["free_inside"].mean() > 0.85
+    first = table[table["x"].str.endswith("presentation 1")]
+    assert first["free"].between(0.25, 0.42).all()  # of three actions
+    _, axes = fitrl.plot_set_size(data)
+    assert [ax.get_title(loc="left") for ax in axes] == [f"{n} stimuli" for n in (2, 3, 4, 5, 6)]
+    with pytest.raises(FitError, match="Use plot_set_size"):
+        fitrl.plot_learning(data)
+
+
+def test_a_task_of_ones_own_shows_what_is_chosen_when():
+    model = str(Path(__file__).parent / "user_models" / "gamble_pass.py")
+    simulated, fit = at_the_truth(model, subjects=15, trials=120)
+    data = Behaviour(fit)
+    assert data.names == ("shares",)
+    table = check_predictions(data).set_index("x")
+    assert table.index.tolist() == ["choice 1", *(f"choice 1, stimulus {k}" for k in (1, 2, 3))]
+    frame = simulated.trials.frame
+    by_hand = frame[frame["stimulus"] == 1].groupby("subject_idx")["choice"].mean().mean()
+    assert table.loc["choice 1, stimulus 2", "observed"] == pytest.approx(by_hand)
+    assert table["one_step_inside"].sum() >= 3
+    assert table["free_inside"].sum() >= 3
+    _, ax = fitrl.plot_shares(data)
+    assert ax.get_ylabel() == "share of choices"
+
+
+def test_a_task_without_choices_has_none():
+    fit = SimpleNamespace(trials=SimpleNamespace(task=Task(), frame=pd.DataFrame()))
     assert behaviour_of(fit) is None
-    with pytest.raises(FitError):
+    with pytest.raises(FitError, match="has no choices"):
         check_predictions(fit)

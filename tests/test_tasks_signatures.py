@@ -380,3 +380,63 @@ def test_extreme_options():
     assert sg.extreme_options(sg.option_values(tied, 4)) is None
     unknown = trials([0, 0], [1, 1], offers=[(0, 1), (0, 1)], payoff=[(0.8, 0.2), (0.8, 0.2)])
     assert sg.extreme_options(sg.option_values(unknown, 4)) is None
+
+
+# Stimuli and actions ----------------------------------------------------------------------------------------
+
+
+def stimuli():
+    """Two stimuli: the right action of the first is found at its second presentation, that of the other is not."""
+    return pd.DataFrame(
+        {
+            "subject_idx": 0, "sequence": 0, "stimulus": [0, 1, 0, 1, 0], "set_size": 2.0,
+            "choice": [0, 0, 2, 1, 2], "outcome": [0.0, 0.0, 1.0, 0.0, 1.0], "outcome_given": True,
+            "choice_given": True, "mask_choice": True, "mask_update": True, "reset": [True, False, False, False, False],
+        }
+    )  # fmt: skip
+
+
+def test_right_actions_follow_from_outcomes():
+    of_row, probability = sg.right_actions(stimuli(), 4)
+    assert of_row.tolist() == [0, 1, 0, 1, 0]
+    np.testing.assert_allclose(probability, [[0, 0, 1, 0], [0, 0, 0.5, 0.5]])  # two that were not wrong are left
+    again = stimuli().assign(reset=[True, False, True, False, False])  # other stimuli from the third trial on
+    assert sg.right_actions(again, 4)[0].tolist() == [0, 1, 2, 3, 2]
+    contradiction = stimuli().assign(choice=[2, 0, 2, 1, 2])  # wrong at first, right afterwards
+    of_row, probability = sg.right_actions(contradiction, 4)
+    assert np.isnan(probability[0]).all()
+    assert not np.isnan(probability[1]).any()
+    two_right = stimuli().assign(choice=[0, 0, 2, 1, 3])
+    assert np.isnan(sg.right_actions(two_right, 4)[1][0]).all()
+
+
+def test_learning_by_set_size_counts_presentations():
+    table = sg.learning_by_set_size(stimuli(), 4)
+    assert table["x"].tolist() == [f"2 stimuli, presentation {k}" for k in (1, 2, 3)]
+    assert table["mean"].tolist() == [0.0, 0.5, 1.0]
+    predicted = sg.learning_by_set_size(stimuli(), 4, predicted=np.array([2, 2, 2, 1, 0]))
+    assert predicted["mean"].tolist() == [0.75, 0.5, 0.0]  # of the second stimulus two actions may be right
+    assert len(sg.learning_by_set_size(stimuli(), 4, most=2)) == 2
+
+
+def test_shares_by_what_is_shown():
+    frame = stimuli().assign(choice=[0, 1, 1, 1, 0])
+    table = sg.choice_shares(frame, "choice", ("pass", "take"), cue="stimulus", levels=("a", "b"))
+    assert table["x"].tolist() == ["choice take", "choice take, stimulus a", "choice take, stimulus b"]
+    np.testing.assert_allclose(table["mean"], [3 / 5, 1 / 3, 1.0])
+    assert sg.choice_shares(frame, "choice", ("x", "y", "z"))["x"].tolist() == ["choice x", "choice y", "choice z"]
+
+
+def test_returns_to_goal_states_by_hand():
+    frame = pd.DataFrame(
+        {
+            "subject_idx": 0, "state1": [0, 0, 1, 1, 0], "state2": [0, 0, 0, 1, 0],
+            "outcome": [1.0, 0.0, 1.0, 0.0, 0.0], "choice1_given": True, "outcome_given": True, "mask_choice1": True,
+            "reset": [True, False, False, False, False],
+        }
+    )  # fmt: skip
+    table = sg.stay_by_start(frame).set_index("x")["mean"]
+    # After 1: same start, returned. After 0: other start, returned. After 1: same start, left. After 0: other, left.
+    assert table.dropna().to_dict() == {"high outcome, same start": 0.5, "low outcome, other start": 0.5}
+    predicted = sg.stay_by_start(frame, predicted=np.array([0, 1, 0, 0, 0])).set_index("x")["mean"]
+    assert predicted["high outcome, same start"] == 0.5  # left after the first, returned after the third

@@ -37,7 +37,8 @@ def source(model: Any, task: Any = None, by_row: Iterable[str] = ()) -> str:
     Raises
     ------
     ModelError
-        If there is no such model, or it cannot be traced, has nothing to score, or has no parameter of a name in `by_row`.
+        If there is no such model, or it cannot be traced, has nothing to score, or has no parameter of a name in
+        `by_row`.
 
     Examples
     --------

@@ -39,8 +39,8 @@ def signatures_of(trials: Trials) -> pd.DataFrame:
         ``stay`` (win-stay, lose-shift), ``learning`` (choices of the better option over a run), ``accuracy`` (by set
         of options), ``reversal``, ``transfer`` (choose the best, avoid the worst), ``rate by phase``, as far as the
         task has them. Daw's two-step task: ``stay`` by reward and transition, ``second choice`` (of the better
-        option); Kool's: ``stay`` by outcome and start state. Any other task: the share of each option. Measured
-        responses, such as response times: their means.
+        option); Kool's: ``stay`` by outcome and start state. Stimuli and actions: ``set_size``, learning by the number
+        of stimuli. Any other task: the share of each option. Measured responses, such as response times: their means.
 
     Examples
     --------
@@ -53,7 +53,9 @@ def signatures_of(trials: Trials) -> pd.DataFrame:
     if {"choice1", "choice2", "state2", "outcome"} <= set(frame):
         found = {"stay": sg.stay_by_transition(frame), "second choice": _second_choice(frame)}
     elif {"choice1", "state1", "state2", "outcome"} <= set(frame):
-        found = {"stay": _stay_by_start(frame)}
+        found = {"stay": sg.stay_by_start(frame)}
+    elif {"stimulus", "set_size", "choice", "outcome"} <= set(frame):
+        found = {"set_size": sg.learning_by_set_size(frame, task.n_options, most=6)}
     elif "outcome" in frame and task.choices() == ("choice",):
         found = _one_choice(trials)
     else:
@@ -194,25 +196,6 @@ def _second_choice(frame: pd.DataFrame) -> pd.DataFrame:
         if found
         else _by_subject(frame, {"first option": np.where(given, choice == 0, np.nan)})
     )
-
-
-def _stay_by_start(frame: pd.DataFrame) -> pd.DataFrame:
-    """Share of returns to the goal state of the previous trial, by what it brought and whether the start repeats."""
-    outcome = frame["outcome"].to_numpy()
-    high = outcome > np.median(outcome[frame["outcome_given"].to_numpy()])
-    state1, state2 = frame["state1"].to_numpy(), frame["state2"].to_numpy()
-    whole = (frame["choice1_given"] & frame["outcome_given"]).to_numpy()
-    now = np.zeros(len(frame), dtype=bool)
-    now[1:] = (frame["mask_choice1"] & ~frame["reset"]).to_numpy()[1:] & whole[:-1]
-    same = np.r_[False, state1[1:] == state1[:-1]]
-    stay = np.r_[False, state2[1:] == state2[:-1]].astype(float)
-    before = np.r_[False, high[:-1]]
-    cells = {
-        f"{level}, {start} start": np.where(now & (before == is_high) & (same == is_same), stay, np.nan)
-        for level, is_high in (("more", True), ("less", False))
-        for start, is_same in (("same", True), ("other", False))
-    }
-    return _by_subject(frame, cells)
 
 
 def _shares(frame: pd.DataFrame, name: str, labels: Sequence[str]) -> pd.DataFrame:

@@ -222,6 +222,58 @@ def plot_accuracy(
     return fig, axes[0]
 
 
+def plot_set_size(
+    observed: pd.DataFrame,
+    one_step: pd.DataFrame | None = None,
+    free: pd.DataFrame | None = None,
+    *,
+    chance: float | None = None,
+    no_free_run: str = "",
+    fit=None,
+    ax=None,
+    **figure_kwargs,
+) -> tuple[Figure, np.ndarray]:
+    """Draw how actions are learned for each number of stimuli, a panel each, against the model's predictions.
+
+    Parameters
+    ----------
+    observed : DataFrame
+        Columns set_size, presentation, x, mean, lower, upper: `fitrl.tasks.signatures.learning_by_set_size` of the
+        data; predictions have the same x.
+    one_step, free, chance, no_free_run, fit, ax, **figure_kwargs
+        As in `plot_learning`; one axes per number of stimuli.
+
+    Returns
+    -------
+    fig : Figure
+    axes : ndarray of Axes, shape (set size,)
+
+    Raises
+    ------
+    FitError
+        If a table lacks a column.
+
+    Examples
+    --------
+    >>> where = {"set_size": [2, 2], "presentation": [1, 2], "x": ["2, 1st", "2, 2nd"]}
+    >>> observed = pd.DataFrame({**where, "mean": [0.4, 0.8], "lower": [0.3, 0.7], "upper": [0.5, 0.9]})
+    >>> fig, axes = plot_set_size(observed)
+    """
+    _check(observed, "the data")
+    sizes = observed["set_size"].unique()
+    with style.style():
+        fig, axes, is_new = style.panels(len(sizes), ax, size=(3.0, 2.6), columns=3, below=1.2, **figure_kwargs)
+        for panel, size in zip(axes, sizes, strict=True):
+            own = (observed["set_size"] == size).to_numpy()
+            place = observed.loc[own, "presentation"].to_numpy()
+            one, other = (None if table is None else table[own].assign(x=place) for table in (one_step, free))
+            _curves(panel, observed[own].assign(x=place), one, other, chance)
+            panel.set(title=f"{size:g} stimuli", xlabel="presentation of a stimulus", ylim=(-0.02, 1.02))
+        axes[0].set_ylabel("right action")
+        _finish(fig, axes, is_new, fit, one_step, free, no_free_run)
+    return fig, axes
+
+
 def _chose(label: str) -> str:
     return style.wrapped(f"chose the {label}", 36)
 

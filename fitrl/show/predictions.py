@@ -12,9 +12,8 @@ import pandas as pd
 
 from fitrl.errors import FitError
 from fitrl.fitting.predict import Predictions, predict
+from fitrl.show import families
 from fitrl.tasks import signatures
-from fitrl.tasks.scoring import offer_sets
-from fitrl.tasks.twostep import TwoStep
 
 if TYPE_CHECKING:
     from fitrl.fitting.fit import Fit
@@ -52,12 +51,10 @@ class Behaviour:
 
     def __post_init__(self) -> None:
         self._tables: dict[str, Tables] = {}
-        if isinstance(self.fit.trials.task, TwoStep):
-            return
-        if "outcome" not in self.frame or self.fit.trials.task.choices() != ("choice",):
+        if not self.fit.trials.task.choices():
             raise FitError(
-                f"figures of behaviour are drawn for tasks with one choice and one outcome per trial, not for "
-                f"{type(self.fit.trials.task).__name__}. Draw your own from fitrl.latents(fit)."
+                f"the task {type(self.fit.trials.task).__name__} has no choices, and figures of behaviour are drawn of "
+                "choices. Draw your own from fitrl.latents(fit)."
             )
 
     @property
@@ -105,19 +102,7 @@ class Behaviour:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Signatures that these data have, by the names of their figures."""
-        if isinstance(self.fit.trials.task, TwoStep):
-            return ("stay",)
-        found = ["stay"]
-        if np.isfinite(self.correct(self.frame)).any():
-            found.append("learning")
-            if len(offer_sets(self.frame)[1]) > 1:
-                found.append("accuracy")
-        if self.transfer is not None:
-            found.append("transfer")
-        best = signatures.best_option(self.values)
-        if signatures.post_reversal_curve(self.frame, best)["mean"].notna().any():
-            found.append("reversal")
-        return tuple(found)
+        return families.names(self)
 
     def tables(self, name: str) -> Tables:
         """Signature `name` of data and predictions, computed once.
@@ -126,12 +111,14 @@ class Behaviour:
         -------
         dict
             ``observed``, ``one_step`` and ``free`` (tables with x, mean, lower, upper), or ``no_free_run``, the reason.
+
+        Raises
+        ------
+        FitError
+            If the task has no signature of this name.
         """
         if name not in self._tables:
-            if isinstance(self.fit.trials.task, TwoStep):
-                self._tables[name] = _stay_by_transition(self)
-            else:
-                self._tables[name] = _TABLES[name](self)
+            self._tables[name] = families.tables(self, name)
         return self._tables[name]
 
     def correct(self, frame: pd.DataFrame) -> np.ndarray:
@@ -142,6 +129,20 @@ class Behaviour:
         """Compute a signature of every simulated data set: ``one_step``, ``free``, ``no_free_run``."""
         one_step = [of(signatures.with_choices(self.frame, choice)) for choice in self.predictions.one_step["choice"]]
         return {"one_step": signatures.predictive_band(one_step), **self.free_band(of)}
+
+    def beside(self, name: str, of: Callable[..., pd.DataFrame]) -> Tables:
+        """Compute a signature of the data and of simulated data sets, one step ahead with ``predicted`` choices.
+
+        Parameters
+        ----------
+        name : str
+            The choice that is predicted.
+        of : callable
+            From trials, and optionally predicted choices, to a table; one step ahead a predicted choice is looked at
+            beside what was *observed* before it.
+        """
+        one_step = [of(self.frame, choice) for choice in self.predictions.one_step[name]]
+        return {"observed": of(self.frame), "one_step": signatures.predictive_band(one_step), **self.free_band(of)}
 
     def free_band(self, of: Callable[[pd.DataFrame], pd.DataFrame]) -> dict[str, Any]:
         """Compute a signature of every free-running data set, or say why there is none.
@@ -160,92 +161,20 @@ class Behaviour:
 
     def played(self, columns: dict[str, np.ndarray]) -> pd.DataFrame:
         """Return the trials with the choices of agents, and with the answers that followed them."""
-        if isinstance(self.fit.trials.task, TwoStep):
-            shown = np.isfinite(columns["outcome"])
-            outcome = np.where(shown, columns["outcome"], 0.0)
-            return self.frame.assign(**{**columns, "outcome": outcome, "outcome_given": shown})
+        if self.fit.trials.task.choices() != ("choice",):
+            answered = dict(columns)
+            for column in self.fit.trials.task.columns:
+                if column.kind == "outcome" and column.name in columns:
+                    shown = np.isfinite(columns[column.name])
+                    answered[column.name] = np.where(shown, columns[column.name], 0.0)
+                    answered[f"{column.name}_given"] = shown
+            return self.frame.assign(**answered)
         forgone = columns.get("outcome_forgone")
         return signatures.with_choices(self.frame, columns["choice"], columns["outcome"], forgone)
 
 
-def _learning(data: Behaviour) -> Tables:
-    def curve(frame: pd.DataFrame) -> pd.DataFrame:
-        return signatures.learning_curve(frame, data.correct(frame))
-
-    return {"observed": curve(data.frame), **data.bands(curve)}
-
-
-def _accuracy(data: Behaviour) -> Tables:
-    labels = data.fit.trials.task.labels
-
-    def shares(frame: pd.DataFrame) -> pd.DataFrame:
-        return signatures.accuracy(frame, data.correct(frame), labels)
-
-    return {"observed": shares(data.frame), **data.bands(shares)}
-
-
-def _reversal(data: Behaviour) -> Tables:
-    best = signatures.best_option(data.values)
-
-    def curve(frame: pd.DataFrame) -> pd.DataFrame:
-        return signatures.post_reversal_curve(frame, best)
-
-    observed = curve(data.frame)
-    return {"observed": observed, **(data.bands(curve) if observed["mean"].notna().any() else {})}
-
-
-def _stay(data: Behaviour) -> Tables:
-    threshold = signatures.win_threshold(data.frame)
-
-    def rates(frame: pd.DataFrame, predicted: np.ndarray | None = None) -> pd.DataFrame:
-        table = signatures.win_stay_lose_shift(frame, predicted=predicted, threshold=threshold)
-        return signatures.stay_rates(table)
-
-    # One step ahead a predicted choice is compared with the *observed* choice before it.
-    one_step = [rates(data.frame, choice) for choice in data.predictions.one_step["choice"]]
-    return {"observed": rates(data.frame), "one_step": signatures.predictive_band(one_step), **data.free_band(rates)}
-
-
-def _stay_by_transition(data: Behaviour) -> Tables:
-    threshold = signatures.win_threshold(data.frame)
-
-    def rates(frame: pd.DataFrame, predicted: np.ndarray | None = None) -> pd.DataFrame:
-        return signatures.stay_by_transition(frame, predicted=predicted, threshold=threshold)
-
-    one_step = [rates(data.frame, choice) for choice in data.predictions.one_step["choice1"]]
-    return {"observed": rates(data.frame), "one_step": signatures.predictive_band(one_step), **data.free_band(rates)}
-
-
-def _transfer(data: Behaviour) -> Tables:
-    extremes = data.transfer
-    if extremes is None:
-        raise FitError(
-            "there is no transfer phase in these data: pairs of options that were not trained together, chosen from "
-            "without outcomes, with one option that is better than all others and one that is worse. Use plot_accuracy."
-        )
-
-    def rates(choice: np.ndarray | None = None) -> pd.DataFrame:
-        labels = data.fit.trials.task.labels
-        return signatures.choose_avoid(data.frame, *extremes, predicted=choice, labels=labels)
-
-    def free_rates(frame: pd.DataFrame) -> pd.DataFrame:
-        return rates(frame["choice"].to_numpy())
-
-    one_step = signatures.predictive_band([rates(choice) for choice in data.predictions.one_step["choice"]])
-    return {"observed": rates(), "one_step": one_step, **data.free_band(free_rates)}
-
-
-_TABLES: dict[str, Callable[[Behaviour], Tables]] = {
-    "stay": _stay,
-    "learning": _learning,
-    "accuracy": _accuracy,
-    "transfer": _transfer,
-    "reversal": _reversal,
-}
-
-
 def behaviour_of(fit: Fit) -> Behaviour | None:
-    """Return the behaviour in a fit; None for a task of another kind, whose signatures are its own."""
+    """Return the behaviour in a fit; None for a task without choices."""
     try:
         return Behaviour(fit)
     except FitError:

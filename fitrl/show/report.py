@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fitrl.errors import FitError
 from fitrl.show import behaviour
 from fitrl.show.effects import plot_effects
 from fitrl.show.posterior import plot_group, plot_subjects
 from fitrl.show.predictions import BLIND_TO_REVERSALS, Behaviour, behaviour_of
 from fitrl.show.trace import plot_trace
-from fitrl.tasks.twostep import TwoStep
+from fitrl.tasks.twostep import TwoStep, TwoStepKool
 
 if TYPE_CHECKING:
     from fitrl.fitting.fit import Fit
@@ -39,7 +39,7 @@ def plot_learning(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     Raises
     ------
     FitError
-        If the task has not one choice and one outcome per trial.
+        If the task has no such signature.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def plot_accuracy(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     Raises
     ------
     FitError
-        If the task has not one choice and one outcome per trial.
+        If the task has no such signature.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def plot_stay(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     """Draw how often choices are repeated, by what followed them, against posterior predictions.
 
     For one choice per trial: stay after a win, shift after a loss. For Daw's two-step task: first choices that are
-    repeated, by reward and transition.
+    repeated, by reward and transition. For Kool's: returns to a goal state, by its outcome and the start state.
 
     Parameters
     ----------
@@ -131,9 +131,62 @@ def plot_stay(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     --------
     >>> fig, ax = fitrl.plot_stay(result)  # doctest: +SKIP
     """
-    data = fit if isinstance(fit, Behaviour) else Behaviour(fit)
-    label = "first choice repeated" if isinstance(data.fit.trials.task, TwoStep) else "share of trials"
+    data = _behaviour(fit)
+    labels = {TwoStep: "first choice repeated", TwoStepKool: "returned to the goal state"}
+    label = labels.get(type(data.fit.trials.task), "share of trials")
     return behaviour.plot_stay(**data.tables("stay"), label=label, fit=data.fit, **kwargs)
+
+
+def plot_set_size(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, np.ndarray]:
+    """Draw how actions are learned for each number of stimuli in a block, against posterior predictions.
+
+    Parameters
+    ----------
+    fit, **kwargs
+        As in `plot_learning`; ``ax`` is one axes per number of stimuli.
+
+    Returns
+    -------
+    fig : Figure
+    axes : ndarray of Axes, shape (set size,)
+
+    Raises
+    ------
+    FitError
+        If the task is not one of stimuli and actions (`fitrl.tasks.StimulusAction`).
+
+    Examples
+    --------
+    >>> fig, axes = fitrl.plot_set_size(result)  # doctest: +SKIP
+    """
+    data = _behaviour(fit)
+    return behaviour.plot_set_size(**data.tables("set_size"), chance=data.chance, fit=data.fit, **kwargs)
+
+
+def plot_shares(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
+    """Draw how often each option is chosen, and at each level of what is shown, against posterior predictions.
+
+    Parameters
+    ----------
+    fit, **kwargs
+        As in `plot_learning`.
+
+    Returns
+    -------
+    fig : Figure
+    ax : Axes
+
+    Raises
+    ------
+    FitError
+        If the task has signatures of its own.
+
+    Examples
+    --------
+    >>> fig, ax = fitrl.plot_shares(result)  # doctest: +SKIP
+    """
+    data = _behaviour(fit)
+    return behaviour.plot_stay(**data.tables("shares"), label="share of choices", fit=data.fit, **kwargs)
 
 
 def plot_transfer(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
@@ -177,8 +230,8 @@ def write_figures(fit: Fit, folder: str | Path, data: Behaviour | None = None) -
     -------
     list of Path
         ``group``, ``subjects`` and ``trace`` where parameters were fitted (no traces of a quick fit, no
-        subjects with complete pooling); ``learning``, ``stay``, and ``accuracy``, ``transfer`` or ``reversal`` where
-        the task has them; all PNG.
+        subjects with complete pooling); and the signatures that the task has, such as ``learning``, ``stay``,
+        ``transfer`` or ``reversal``; all PNG.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,6 +260,8 @@ _DRAW: dict[str, Callable[..., tuple[Figure, Any]]] = {
     "accuracy": plot_accuracy,
     "transfer": plot_transfer,
     "reversal": plot_reversal,
+    "set_size": plot_set_size,
+    "shares": plot_shares,
 }
 
 
@@ -228,8 +283,4 @@ def _figures(fit: Fit, data: Behaviour | None = None) -> dict[str, tuple[Callabl
 
 
 def _behaviour(fit: Fit | Behaviour) -> Behaviour:
-    """Behaviour with one choice and one outcome per trial."""
-    data = fit if isinstance(fit, Behaviour) else Behaviour(fit)
-    if isinstance(data.fit.trials.task, TwoStep):
-        raise FitError("this figure is drawn for tasks with one choice and one outcome per trial. Use plot_stay.")
-    return data
+    return fit if isinstance(fit, Behaviour) else Behaviour(fit)

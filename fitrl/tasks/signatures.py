@@ -20,25 +20,32 @@ from fitrl.tasks.scoring import (
     with_choices,
 )
 from fitrl.tasks.signatures_bandit import learning_curve, post_reversal_curve, stay_rates, win_stay_lose_shift
+from fitrl.tasks.signatures_choices import choice_shares, learning_by_set_size, right_actions
 from fitrl.tasks.signatures_common import predictive_band, win_threshold
 from fitrl.tasks.signatures_pairs import accuracy, choose_avoid
 from fitrl.tasks.signatures_phases import latent_by_phase, learning_rate_by_phase
-from fitrl.tasks.signatures_twostep import TRANSITIONS, stay_by_transition
+from fitrl.tasks.signatures_twostep import STARTS, TRANSITIONS, median_outcome, stay_by_start, stay_by_transition
 
 __all__ = [
+    "STARTS",
     "TRANSITIONS",
     "OptionValues",
     "accuracy",
     "best_option",
+    "choice_shares",
     "choose_avoid",
     "correct_choice",
     "extreme_options",
     "latent_by_phase",
+    "learning_by_set_size",
     "learning_curve",
     "learning_rate_by_phase",
+    "median_outcome",
     "option_values",
     "post_reversal_curve",
     "predictive_band",
+    "right_actions",
+    "stay_by_start",
     "stay_by_transition",
     "stay_rates",
     "win_stay_lose_shift",

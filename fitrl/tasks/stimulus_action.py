@@ -9,8 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fitrl.errors import ModelError
+from fitrl.tasks.replay import NotReplayable, Recorded
+from fitrl.tasks.signatures_choices import right_actions
 from fitrl.tasks.task import Column, Task
 from fitrl.tasks.world import World
+
+UNKNOWN_DRAWN = "right actions that nobody found are drawn"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,54 @@ class StimulusActionWorld(World):
         return np.where(choices["choice"] == correct, high, low)
 
 
+class StimulusActionAgain(Recorded):
+    """The stimuli of a data set, shown again; which action is right follows from the outcomes that people got.
+
+    Where somebody never found the right action of a stimulus, one that was not wrong is drawn for each agent.
+
+    Parameters
+    ----------
+    task : StimulusAction
+        Configured for the data.
+    columns, copies
+        As for `fitrl.tasks.Recorded`.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Raises
+    ------
+    NotReplayable
+        If outcomes contradict each other: one action is right and wrong for a stimulus, or several are right.
+    """
+
+    def __init__(self, task: Task, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator):
+        import pandas as pd  # heavy, and not needed to name the task
+
+        super().__init__(columns, copies)
+        n_trials, n_sequences = columns["stimulus"].shape
+        names = ("stimulus", "choice", "choice_given", "outcome", "reset")
+        flat = pd.DataFrame({name: columns[name].T.ravel() for name in names})
+        flat["outcome_given"] = columns["mask_update"].T.ravel()  # not below the end of a sequence
+        flat["reset"] |= np.arange(len(flat)) % n_trials == 0
+        stimulus, probability = right_actions(flat, task.n_options)
+        if np.isnan(probability).any():
+            raise NotReplayable(
+                "outcomes do not say which action is right: for some stimuli several were rewarded, or one was "
+                "rewarded and not rewarded. Stimuli of another block may have the same labels: read with reset='block'"
+            )
+        drawn = rng.random((len(probability), copies, 1)) >= np.cumsum(probability[:, :-1], axis=1)[:, None, :]
+        right = drawn.sum(axis=2)[stimulus].reshape(n_sequences, n_trials, copies)
+        self.right = right.transpose(1, 2, 0).reshape(n_trials, -1)
+        self.simulated = UNKNOWN_DRAWN if (probability[stimulus].max(axis=1) < 1).any() else ""
+        shown = flat.loc[flat["outcome_given"], "outcome"]
+        self.outcomes = (float(shown.min()), float(shown.max())) if shown.nunique() > 1 else task.outcome_range
+
+    def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
+        """Return whether the action is the right one."""
+        low, high = self.outcomes
+        return np.where(choices["choice"] == self.right[self.trial], high, low)
+
+
 @dataclass(frozen=True)
 class StimulusAction(Task):
     """One of a few actions is correct for each stimulus; the more stimuli at a time, the harder to keep them in mind.
@@ -113,3 +165,10 @@ class StimulusAction(Task):
         }
         world = StimulusActionWorld(blocks, n_trials, n_agents, n_actions, rng, outcome_range)
         return cls(n_actions, codings["choice"], outcome_range, codings=codings), world
+
+    def replay(  # noqa: D102
+        self, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator, *, environment: Any = None
+    ) -> World:
+        if environment is not None:
+            raise ModelError("stimuli and right actions are those of the data; leave the environment out.")
+        return StimulusActionAgain(self, columns, copies, rng)

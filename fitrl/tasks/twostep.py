@@ -10,7 +10,14 @@ import numpy as np
 
 from fitrl.errors import DataError
 from fitrl.tasks.task import Column, Task
-from fitrl.tasks.twostep_worlds import KoolWorld, TwoStepWorld, play_kool, play_two_step, replay_two_step
+from fitrl.tasks.twostep_worlds import (
+    KoolWorld,
+    TwoStepWorld,
+    play_kool,
+    play_two_step,
+    replay_kool,
+    replay_two_step,
+)
 from fitrl.tasks.world import World
 
 if TYPE_CHECKING:
@@ -178,6 +185,11 @@ class TwoStepKool(Task):
         codings = {"state1": ("1", "2"), "choice1": four, "left": four, "state2": ("1", "2")}
         world = play_kool(n_trials, n_agents, rng, environment=environment, **settings)
         return cls(4, four, world.outcome_range, codings=codings, has_sides=True), world
+
+    def replay(  # noqa: D102
+        self, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator, *, environment: Any = None
+    ) -> World:
+        return replay_kool(self, columns, copies, rng, environment)
 
 
 def _need(codings: Mapping[str, tuple[str, ...]], name: str, n: int) -> None:

@@ -18,6 +18,7 @@ from fitrl.tasks.world import World
 P_COMMON = 0.7
 # Environments of Daw's task by name; steps and walls of the drift are those of Daw et al. 2011.
 DAW: dict[str, Any] = {"drifting": Drifting(4, 0.025, 0.25, 0.75), "fixed": Fixed((0.7, 0.3, 0.5, 0.5))}
+BETWEEN_VISITS = "payoffs between visits drawn"
 _POINTS = 9  # Kool's goal states pay 0 to 9 points
 
 
@@ -229,13 +230,127 @@ def play_kool(
         How the points of the two goal states come about, as shares of the range; by default they drift with steps of
         sd 2 points between 0 and 9.
     """
-    named = {"drifting": Drifting(2, 2 / _POINTS, 0.0, 1.0), "fixed": Fixed((0.7, 0.3))}
-    share = _schedule(environment, named, 2, "drifting", n_options, (n_trials, n_agents), rng)
-    low, high = outcome_range
-    points = low + (high - low) * np.round(share * _POINTS) / _POINTS
+    points = _kool_points(environment, outcome_range, n_options, (n_trials, n_agents), rng)
     start = rng.integers(0, 2, (n_trials, n_agents))
     on_left = 2 * start + rng.integers(0, 2, (n_trials, n_agents))
     return KoolWorld(start, on_left, points, outcome_range)
+
+
+def _kool_points(
+    environment: Any,
+    outcome_range: tuple[float, float],
+    n_options: int | None,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return what the two goal states pay, shape (trial, state, agent)."""
+    named = {"drifting": Drifting(2, 2 / _POINTS, 0.0, 1.0), "fixed": Fixed((0.7, 0.3))}
+    share = _schedule(environment, named, 2, "drifting", n_options, size, rng)
+    low, high = outcome_range
+    return low + (high - low) * np.round(share * _POINTS) / _POINTS
+
+
+class KoolAgain(Recorded):
+    """Kool's task as it was recorded: its start states and sides; goal states pay as they are told.
+
+    Parameters
+    ----------
+    columns, copies
+        As for `fitrl.tasks.Recorded`.
+    leads_to : tuple of int
+        State that each option leads to.
+    points : ndarray, shape (trial, state, agent)
+        What each goal state would pay.
+    simulated : str
+        What of it is made up.
+    """
+
+    answers = ("state2",)
+
+    def __init__(
+        self,
+        columns: Mapping[str, np.ndarray],
+        copies: int,
+        leads_to: tuple[int, ...],
+        points: np.ndarray,
+        simulated: str,
+    ):
+        super().__init__(columns, copies)
+        self.leads_to, self.points, self.simulated = np.array(leads_to), points, simulated
+
+    def shows(self, name: str) -> np.ndarray:
+        """Whether this answer was shown to the person; the state always is."""
+        return np.ones(self.n_agents, dtype=bool) if name == "state2" else super().shows(name)
+
+    def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
+        """Return the goal state, or its points."""
+        state = self.leads_to[choices["choice1"]]
+        return state if name == "state2" else self.points[self.trial, state, np.arange(self.n_agents)]
+
+
+def replay_kool(
+    task: Any, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator, environment: Any = None
+) -> KoolAgain:
+    """Set up the very trials of a data set for agents who choose by themselves.
+
+    What a goal state pays changes slowly. It is known where the person went there, and drawn in between, for each
+    agent anew.
+
+    Parameters
+    ----------
+    task : TwoStepKool
+        Configured for the data.
+    columns, copies, rng
+        As in `replay_two_step`.
+    environment : {"drifting", "fixed"}, Drifting or Fixed, optional
+        As in `play_kool`: payoffs are simulated by it, for each agent anew.
+
+    Raises
+    ------
+    NotReplayable
+        If somebody never went to one of the goal states.
+    """
+    n_trials, n_sequences = columns["outcome"].shape
+    size = (n_trials, n_sequences * copies)
+    if environment is None:
+        return KoolAgain(columns, copies, task.leads_to, _between_visits(task, columns, copies, rng), BETWEEN_VISITS)
+    low, high = task.outcome_range
+    if not np.isfinite(high - low):
+        raise NotReplayable("outcomes are raw, and have no range that a schedule could be simulated in")
+    points = _kool_points(environment, (low, high), None, size, rng)
+    return KoolAgain(columns, copies, task.leads_to, points, SCHEDULE_SIMULATED)
+
+
+def _between_visits(task: Any, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw what goal states pay from one visit to the next, shape (trial, state, agent); known where they were visited.
+
+    A random walk through what was seen, with steps as large as those that were seen, within the range of outcomes.
+    """
+    n_trials, n_sequences = columns["outcome"].shape
+    outcome, trial = columns["outcome"], np.arange(n_trials)
+    visits = [
+        [np.flatnonzero(columns["mask_update"][:, i] & (columns["state2"][:, i] == state)) for state in (0, 1)]
+        for i in range(n_sequences)
+    ]
+    steps: list[np.ndarray] = []
+    for i, of_sequence in enumerate(visits):
+        for state, there in enumerate(of_sequence):
+            if not there.size:
+                label = task.codings["state2"][state]
+                raise NotReplayable(
+                    f'somebody never went to goal state "{label}", so what it pays is not known; make it up: fitrl '
+                    "predict DIR --environment drifting"
+                )
+            steps.append(np.diff(outcome[there, i]) / np.sqrt(np.diff(there)))
+    walk = rng.normal(size=(n_trials, 2, n_sequences * copies)).cumsum(axis=0)
+    walk *= np.sqrt(np.mean(np.concatenate(steps) ** 2)) if sum(map(len, steps)) else 0.0
+    for agent in range(walk.shape[2]):
+        i = agent % n_sequences
+        for state, there in enumerate(visits[i]):
+            off = outcome[there, i] - walk[there, state, agent]
+            walk[:, state, agent] += np.interp(trial, there, off)
+    shown = outcome[columns["mask_update"]]
+    return np.clip(walk, shown.min(), shown.max())
 
 
 def _schedule(
