@@ -73,5 +73,5 @@ def test_kools_task_is_predicted(tmp_path):
     made = fitrl.simulate("two_step_kool", subjects=2, trials=20, random_seed=1)
     result = run("predict", saved(tmp_path, "two_step_kool", made, made.trials))
     assert result.exit_code == 0
-    assert "free-running (payoffs between visits drawn)" in " ".join(result.stdout.split())
+    assert "free-running" in result.stdout
     assert "high outcome, same start" in result.stdout

@@ -18,6 +18,7 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 
 import fitrl
+from fitrl.engine.layout import lay_out
 from fitrl.errors import DataError, ModelError
 from fitrl.fitting.fit import Fit, _parameter_specs
 from fitrl.fitting.predict import predict
@@ -29,7 +30,7 @@ from fitrl.hierarchy.priors import resolve_priors
 from fitrl.language.traits import lapse
 from fitrl.models import find
 from fitrl.show import report
-from fitrl.tasks import TwoStep, TwoStepKool
+from fitrl.tasks import NotReplayable, TwoStep, TwoStepKool
 from fitrl.tasks.signatures import stay_by_transition
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
@@ -421,10 +422,8 @@ def test_predictions_of_both_choices():
     kool = known_fit("two_step_kool")[1]
     offers = kool.trials.frame[["offer_1", "offer_2"]].to_numpy()
     predicted = predict(kool, draws=5)
-    assert predicted.free is None
-    assert "TwoStepKool" in predicted.why_not
-    drawn = predicted.one_step["choice1"]
-    assert ((drawn == offers[:, 0]) | (drawn == offers[:, 1])).all()
+    for drawn in (predicted.one_step["choice1"], predicted.free["choice1"]):
+        assert ((drawn == offers[:, 0]) | (drawn == offers[:, 1])).all()
 
 
 def test_latents_of_both_stages():
@@ -488,3 +487,32 @@ def test_a_task_of_ones_own_is_simulated_in_a_world_of_ones_own():
     made = fitrl.simulate(OwnTwoStep, subjects=4, trials=20, environment=world, random_seed=1)
     assert list(made.frame) == ["subject", "trial", "choice1", "state2", "choice2", "outcome"]
     assert made.trials.n_subjects == 4
+
+
+def test_payoffs_of_goal_states_are_met_again():
+    made = fitrl.simulate("two_step_kool", subjects=4, trials=50, random_seed=1)
+    frame = made.trials.frame
+    layout = lay_out(frame["sequence"].to_numpy())
+    columns = {name: frame[name].to_numpy()[layout.rows] for name in frame if name != "subject"}
+    columns["mask_update"] = columns["mask_update"] & layout.filled
+    task, choices = made.trials.task, {"choice1": np.tile(columns["choice1"], 3)}
+
+    def answers(world, name):
+        return np.stack([world.at(i).answer(name, {k: v[i] for k, v in choices.items()}) for i in range(50)])
+
+    bare = {name: values for name, values in columns.items() if not name.startswith("payoff")}
+    for given in (columns, bare):
+        world = task.replay(given, 3, np.random.default_rng(1))
+        np.testing.assert_array_equal(answers(world, "state2"), np.tile(columns["state2"], 3))
+        np.testing.assert_allclose(answers(world, "outcome"), np.tile(columns["outcome"], 3))
+    assert world.points.min() == columns["outcome"].min()
+    assert world.points.max() == columns["outcome"].max()
+    assert len(np.unique(world.points)) > 500  # drawn in between, for each agent
+    other = {**columns, "payoff_1": 1 - columns["payoff_1"]}
+    with pytest.raises(NotReplayable, match="not the outcomes"):
+        task.replay(other, 3, np.random.default_rng(1))
+    never = {**bare, "state2": np.zeros_like(bare["state2"])}
+    with pytest.raises(NotReplayable, match='never went to goal state "2"'):
+        task.replay(never, 3, np.random.default_rng(1))
+    made_up = task.replay(never, 3, np.random.default_rng(1), environment="fixed")
+    assert made_up.simulated == "schedule simulated"

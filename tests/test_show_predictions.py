@@ -164,7 +164,12 @@ def at_the_truth(model, n_draws=30, drop=(), **settings):
 
 
 def test_the_true_model_returns_to_the_goal_states_of_kools_task():
-    simulated, fit = at_the_truth("two_step_kool_split", subjects=60, trials=120)
+    recorded = at_the_truth("two_step_kool_split", subjects=60, trials=120)[1]
+    known = check_predictions(recorded)
+    assert set(known["free_simulated"]) == {""}
+    assert known["free_inside"].sum() >= 3
+    payoffs = ("payoff_1", "payoff_2")
+    simulated, fit = at_the_truth("two_step_kool_split", drop=payoffs, subjects=60, trials=120)
     data = Behaviour(fit)
     assert data.names == ("stay",)
     table = check_predictions(data)

@@ -144,6 +144,7 @@ class TwoStepKool(Task):
         Column("left", "cue", "the option that stood on the left", False, ("stim_left",)),
         Column("state2", "cue", "goal state that it led to"),
         _OUTCOME,
+        Column("payoff_#", "payoff", "what goal state # pays in this trial, visited or not", False),
     )
 
     leads_to: tuple[int, ...] = (0, 1, 0, 1)

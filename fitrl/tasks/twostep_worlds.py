@@ -207,8 +207,9 @@ class KoolWorld(World):
         return state if name == "state2" else self.points[self.trial, state, np.arange(self.n_agents)]
 
     def table(self, task: Any, emitted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Columns as a lab's file has them; start state and sides also for a model that does not look."""
-        return super().table(task, {"state1": self.start, "left": self.on_left, **emitted})
+        """Columns as a lab's file has them, with payoffs; start state and sides also where a model does not look."""
+        payoffs = {f"payoff_{k + 1}": self.points[:, k] for k in (0, 1)}
+        return super().table(task, {"state1": self.start, "left": self.on_left, **emitted}) | payoffs
 
 
 def play_kool(
@@ -293,8 +294,8 @@ def replay_kool(
 ) -> KoolAgain:
     """Set up the very trials of a data set for agents who choose by themselves.
 
-    What a goal state pays changes slowly. It is known where the person went there, and drawn in between, for each
-    agent anew.
+    What a goal state pays is taken from the data. Where they do not record it, it is known where the person went
+    there, and drawn in between, for each agent anew: it changes slowly.
 
     Parameters
     ----------
@@ -308,10 +309,16 @@ def replay_kool(
     Raises
     ------
     NotReplayable
-        If somebody never went to one of the goal states.
+        If somebody never went to one of the goal states, or recorded payoffs are not what was paid.
     """
     n_trials, n_sequences = columns["outcome"].shape
     size = (n_trials, n_sequences * copies)
+    if "payoff_1" in columns:
+        paid = np.where(columns["state2"] == 0, columns["payoff_1"], columns["payoff_2"])
+        if not np.allclose(paid[columns["mask_update"]], columns["outcome"][columns["mask_update"]]):
+            raise NotReplayable("the payoffs of the file are not the outcomes of the goal states in all trials")
+        points = np.tile(np.stack([columns["payoff_1"], columns["payoff_2"]], axis=1), copies)
+        return KoolAgain(columns, copies, task.leads_to, points, "")
     if environment is None:
         return KoolAgain(columns, copies, task.leads_to, _between_visits(task, columns, copies, rng), BETWEEN_VISITS)
     low, high = task.outcome_range
