@@ -23,7 +23,8 @@ _SHRUNKEN = (
     "formula has one, the further the less the subject's choices say; and a test takes the value for exact, though "
     "post_sd is not 0. In simulations of two groups, follow-up tests of estimates from a hierarchical model were "
     "biased towards finding a difference; only hierarchical models of all data led to correct conclusions (Boehm, "
-    "Marsman, Matzke & Wagenmakers 2018, Behavior Research Methods, https://doi.org/10.3758/s13428-018-1054-3)."
+    "Marsman, Matzke & Wagenmakers 2018, Behavior Research Methods, https://doi.org/10.3758/s13428-018-1054-3). In 200 "
+    "simulated crossovers without any effect, a paired t-test on the estimates of two such fits found one in 33 %."
 )
 _ALONE = (
     "Every subject was estimated alone (no pooling), so that values are not shrunken, but noisy, the more the fewer "
