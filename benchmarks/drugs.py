@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 import fitrl
+from fitrl.language.traits import forgetting
 
 USER_MODELS = Path(__file__).parents[1] / "tests" / "user_models"
 DRUG = "condition + (condition | subject)"
@@ -42,10 +43,17 @@ def michely(data):
 
 
 def mikus(data):
-    """Testosterone or placebo, between people, Kool's task in points."""
-    trials = fitrl.read_trials(data / "mikus2025_testosterone.csv", "two_step_kool_split", outcome_scale=5)
+    """Testosterone or placebo, between people, Kool's task in points; model-free values that are not chosen fade."""
+    columns = {"payoff_1": "rew_s1", "payoff_2": "rew_s2"}
+    file = data / "mikus2025_testosterone.csv"
+    trials = fitrl.read_trials(file, "two_step_kool_split", columns=columns, outcome_scale=5)
     formulas = dict.fromkeys(("beta_mb", "beta_mf", "alpha"), "admin")
-    return {"model": "two_step_kool_split", "trials": trials, "formulas": formulas}
+    return {
+        "model": "two_step_kool_split",
+        "traits": [forgetting(field="q_mf")],
+        "trials": trials,
+        "formulas": formulas,
+    }
 
 
 def kirschner(data):

@@ -12,9 +12,9 @@ the difference of the two populations keeps all of its noise (Boehm, Marsman, Ma
 10.3758/s13428-018-1054-3, for two groups: two-step analyses of hierarchical estimates are biased towards the
 alternative, those that ignore the hierarchy towards the null).
 
-Seeds 0 to 199: the effect found a difference in 0 of 200 (95 % binomial 0 to 1.8 %), two hierarchies in 33 % (26 to 40 %),
-alone in 5 % (2 to 9 %); 5 % are due. The first finds fewer since the prior of an effect holds more around 0 than so few
-trials can move; what it misses of real effects is in effects.py.
+Seeds 0 to 199: the effect found a difference in 0 of 200 (95 % binomial 0 to 1.8 %), two hierarchies in 33 % (26 to
+40 %), alone in 5 % (2 to 9 %); 5 % are due. The first finds fewer, since zero is the middle of the prior of an effect
+and so few trials move it little; how well real effects are covered is in effects.py.
 
 Run: .venv/bin/python benchmarks/ttest_bias.py [--replications 100] [--subjects 20] [--trials 60] [--shift 0]
 """

@@ -324,7 +324,8 @@ class TwoStepKoolSplit(KoolHybrid):
     Derived: ``w_mb = beta_mb / (beta_mb + beta_mf)``, which means nothing where the sum is near 0.
 
     Identifiability: the two systems are told apart by trials after a change of the start state; lam is uncertain where
-    beta_mf is small.
+    beta_mf is small. Compare with `forgetting(field="q_mf")`: in the data of Mikus et al. 2025 model-free values of
+    options that are not chosen fade, choices are predicted much better with it, and beta_mf is five times as large.
 
     Differs from the source: slopes in place of a weight and an inverse temperature, and they may be negative, since a
     constraint would turn 0 into a bias.
