@@ -11,8 +11,9 @@ from fake_fits import fake_fit
 import fitrl
 from fitrl import datasets
 from fitrl.errors import FitError, ModelError
+from fitrl.language import Model, State, bernoulli_logit, real
 from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
-from fitrl.tasks import Task, signatures
+from fitrl.tasks import Column, Recorded, Task, signatures
 from fitrl.tasks.environments import Fixed
 
 
@@ -219,6 +220,39 @@ def test_a_task_of_ones_own_shows_what_is_chosen_when():
     assert table["free_inside"].sum() >= 3
     _, ax = fitrl.plot_shares(data)
     assert ax.get_ylabel() == "share of choices"
+
+
+class Cards(Task):
+    """Low and high cards, taken or left; nothing follows."""
+
+    columns = (Column("card", "cue", "kind of card"), Column("choice", "choice", "taken or left"))
+
+    def replay(self, columns, copies, rng, **settings):
+        return Recorded(columns, copies)
+
+
+class Taker(Model):
+    """Takes high cards."""
+
+    task = Cards
+    beta = real("sensitivity to cards")
+
+    def start(self, p, task):
+        return State()
+
+    def trial(self, s, p, t):
+        t.choose("choice", bernoulli_logit(p.beta * (t.cue("card") - 0.5)))
+
+
+def test_a_task_without_outcomes_is_played_again():
+    rng = np.random.default_rng(1)
+    card = rng.integers(0, 2, 400)
+    taken = rng.random(400) < 1 / (1 + np.exp(-2.0 * (card - 0.5)))
+    rows = {"subject": np.repeat(["a", "b"], 200), "card": np.array(["high", "low"])[1 - card], "choice": taken * 1}
+    trials = fitrl.read_trials(pd.DataFrame(rows), Taker, codes={"card": ["low", "high"]})
+    table = check_predictions(fake_fit(Taker(), trials, {"beta": np.full((2, 50, 2), 2.0)})).set_index("x")
+    assert table.loc["choice 1, card high", "one_step"] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.02)
+    assert table.loc["choice 1, card low", "free"] == pytest.approx(1 / (1 + np.exp(1)), abs=0.02)
 
 
 def test_a_task_without_choices_has_none():

@@ -161,7 +161,7 @@ class Behaviour:
 
     def played(self, columns: dict[str, np.ndarray]) -> pd.DataFrame:
         """Return the trials with the choices of agents, and with the answers that followed them."""
-        if self.fit.trials.task.choices() != ("choice",):
+        if self.fit.trials.task.choices() != ("choice",) or "outcome" not in columns:
             answered = dict(columns)
             for column in self.fit.trials.task.columns:
                 if column.kind == "outcome" and column.name in columns:
