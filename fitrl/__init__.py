@@ -56,6 +56,7 @@ _WHERE = {
     "check_model": "fitrl.conformance.suite",
     "compare": "fitrl.comparison.compare",
     "check_predictions": "fitrl.show.predictions",
+    "Behaviour": "fitrl.show.predictions",
     "plot_comparison": "fitrl.show.comparison",
     "summary": "fitrl.show.summary",
     "plot_group": "fitrl.show.figures",

@@ -75,3 +75,21 @@ def test_kools_task_is_predicted(tmp_path):
     assert result.exit_code == 0
     assert "free-running" in result.stdout
     assert "high outcome, same start" in result.stdout
+
+
+def test_groups_are_printed_and_drawn_on_their_own(tmp_path):
+    made = fitrl.simulate("q_learning", subjects=6, trials=40, random_seed=1)
+    group = np.where(made.frame["subject"].astype(int) > 3, "patients (on)", "controls")
+    trials = fitrl.read_trials(made.frame.assign(group=group))
+    result = run(
+        "predict", saved(tmp_path / "fit", "q_learning", made, trials), "--by", "group", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0, result.output
+    assert "group: controls" in result.stdout
+    assert "group: patients (on)" in result.stdout
+    assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["group"]) == {"controls", "patients (on)"}
+    drawn = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert {"stay_controls.png", "stay_patients_on_.png"} <= drawn
+    refused = run("predict", tmp_path / "fit", "--by", "grup")
+    assert refused.exit_code == 2
+    assert 'Did you mean "group"?' in refused.stderr

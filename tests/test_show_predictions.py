@@ -10,7 +10,7 @@ from fake_fits import fake_fit
 
 import fitrl
 from fitrl import datasets
-from fitrl.errors import FitError, ModelError
+from fitrl.errors import DataError, FitError, ModelError
 from fitrl.language import Model, State, bernoulli_logit, real
 from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
 from fitrl.tasks import Column, Recorded, Task, signatures
@@ -220,6 +220,40 @@ def test_a_task_of_ones_own_shows_what_is_chosen_when():
     assert table["free_inside"].sum() >= 3
     _, ax = fitrl.plot_shares(data)
     assert ax.get_ylabel() == "share of choices"
+
+
+@pytest.fixture(scope="module")
+def crossover():
+    """Two sessions of 12 people; under the drug choices are random, and the fit knows it."""
+    made = fitrl.simulate("q_learning", subjects=24, trials=60, random_seed=3, parameters={"alpha": 0.5, "beta": 6.0})
+    frame = made.frame.assign(order=made.frame["subject"].astype(int))
+    frame["subject"], frame["drug"] = (frame["order"] + 1) // 2, np.where(frame["order"] % 2, "placebo", "verum")
+    frame["session"] = frame["drug"]
+    verum = frame["drug"] == "verum"
+    frame.loc[verum, "choice"] = np.random.default_rng(1).choice(["A", "B"], verum.sum())
+    return frame.drop(columns="order")
+
+
+def test_sessions_are_looked_at_on_their_own(crossover):
+    trials = fitrl.read_trials(crossover)
+    fit = fake_fit("q_learning", trials, {name: np.full((2, 30, 12), x) for name, x in (("alpha", 0.5), ("beta", 6.0))})
+    table = check_predictions(fit, by="drug")
+    assert table.columns[0] == "drug"
+    assert list(dict.fromkeys(table["drug"])) == ["placebo", "verum"]
+    for level, part in table.groupby("drug"):
+        alone = fitrl.read_trials(crossover[crossover["drug"] == level].reset_index(drop=True))
+        same = fake_fit("q_learning", alone, {n: np.full((2, 30, 12), x) for n, x in (("alpha", 0.5), ("beta", 6.0))})
+        expected = check_predictions(same)
+        assert part["x"].tolist() == expected["x"].tolist()
+        np.testing.assert_allclose(part["observed"], expected["observed"])
+        np.testing.assert_allclose(part["free"], expected["free"], atol=0.05)
+    stay = table[(table["signature"] == "stay") & (table["x"] == "stay after win")].set_index("drug")
+    assert stay.loc["placebo", "free_inside"]
+    assert not stay.loc["verum", "free_inside"]  # the model of these values does not know what the drug does
+    with pytest.raises(FitError, match="changes from trial to trial"):
+        check_predictions(fit, by="choice")
+    with pytest.raises(DataError, match="dose"):
+        check_predictions(fit, by="dose")
 
 
 class Cards(Task):

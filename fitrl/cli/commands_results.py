@@ -54,6 +54,9 @@ def predict(
         Literal["fixed", "reversing", "volatile", "drifting"] | None,
         typer.Option(help="How payoffs come about in the free run where the data do not tell."),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="COLUMN", help="Groups or sessions, each looked at on its own.")
+    ] = None,
     draws: Annotated[int, typer.Option(metavar="N", min=2, help="Simulated data sets.")] = 100,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="One seed gives one table.")] = 0,
 ) -> None:
@@ -69,7 +72,8 @@ def predict(
             check_folder(out)
         from fitrl.cli.predictions import run_predictions
 
-        converged = run_predictions(folder, out, {"environment": environment, "draws": draws, "random_seed": seed})
+        settings = {"environment": environment, "draws": draws, "random_seed": seed}
+        converged = run_predictions(folder, out, settings, by=by)
     if not converged:
         raise typer.Exit(FAILED)
 

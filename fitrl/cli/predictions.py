@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any]) -> bool:
+def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any], *, by: str | None = None) -> bool:
     """Simulate from a fit, print the table of signatures, and write it with its figures if there is a folder for it.
 
     Parameters
@@ -27,6 +27,8 @@ def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any])
         Gets ``predictions.csv`` and a figure per signature.
     settings : mapping
         Keyword arguments of `fitrl.show.predictions.Behaviour`.
+    by : str, optional
+        Column of groups or sessions that are looked at on their own.
 
     Returns
     -------
@@ -42,15 +44,20 @@ def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any])
     if fit.verdict.status != "converged":
         print_out(fit.verdict.text(), style="bold red")
     data = Behaviour(fit, **settings)
-    table = check_predictions(data)
-    print_out(render_predictions(table))
-    print_out(f"\n{outside(table)}")
+    table = check_predictions(data, by=by)
+    parts = {"": data} if by is None else data.split(by)
+    for level in parts:
+        here = table if by is None else table[table[by] == level]
+        if by is not None:
+            print_out(f"\n{by}: {level}", style="bold")
+        print_out(render_predictions(here))
+        print_out(f"\n{outside(here)}")
     if data.predictions.why_not:
         print_out(f"No free run: {data.predictions.why_not}.")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_tables({out / "predictions.csv": table})
-        written = write_behaviour(data, out)
+        written = [path for level, part in parts.items() for path in write_behaviour(part, out, level)]
         print_out(f"\nWritten to {out}: predictions.csv, {', '.join(path.name for path in written)}")
     return fit.verdict.status != "not converged"
 

@@ -151,6 +151,12 @@ class Predictions:
     why_not: str
     simulated: str = ""
 
+    def of(self, rows: np.ndarray) -> Predictions:
+        """Return those of some rows alone."""
+        one_step = {name: values[:, rows] for name, values in self.one_step.items()}
+        free = None if self.free is None else {name: values[:, rows] for name, values in self.free.items()}
+        return Predictions(one_step, free, self.why_not, self.simulated)
+
 
 def predict(fit: Fit, draws: int = 100, random_seed: Any = 0, *, environment: Any = None) -> Predictions:
     """Predict choices one step ahead, and free-running where payoffs are known.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from fitrl.errors import FitError
 from fitrl.fitting.predict import Predictions, predict
+from fitrl.hierarchy.covariates import read_covariate
 from fitrl.show import families
 from fitrl.tasks import signatures
 
@@ -42,12 +43,15 @@ class Behaviour:
         Seed of the simulations.
     environment : str or environment, optional
         How payoffs come about in the free run where the data do not record them; see `fitrl.fitting.predict.predict`.
+    rows : ndarray of int, optional
+        Trials that are looked at; all by default. See `split`.
     """
 
     fit: Fit
     draws: int = DRAWS
     random_seed: int = 0
     environment: Any = None
+    rows: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._tables: dict[str, Tables] = {}
@@ -57,10 +61,54 @@ class Behaviour:
                 "choices. Draw your own from fitrl.latents(fit)."
             )
 
-    @property
+    @cached_property
     def frame(self) -> pd.DataFrame:
         """The trials."""
-        return self.fit.trials.frame
+        frame = self.fit.trials.frame
+        if self.rows is None:
+            return frame
+        part = frame.iloc[self.rows].reset_index(drop=True)
+        return part.assign(
+            **{name: np.unique(part[name], return_inverse=True)[1] for name in ("subject_idx", "sequence")}
+        )
+
+    def split(self, by: str) -> dict[str, Behaviour]:
+        """Look at groups or sessions on their own, without simulating again.
+
+        Parameters
+        ----------
+        by : str
+            A column of the data that is constant within people, or within sessions.
+
+        Returns
+        -------
+        dict of str to Behaviour
+            By the levels of the column.
+
+        Raises
+        ------
+        DataError
+            If there is no such column, or a value is missing.
+        FitError
+            If it changes within a session.
+
+        Examples
+        --------
+        >>> drug = fitrl.Behaviour(result).split("drug")  # doctest: +SKIP
+        >>> fitrl.plot_stay(drug["verum"])  # doctest: +SKIP
+        """
+        covariate = read_covariate(self.fit.trials, by, factor=True)
+        if covariate.varies == "row":
+            raise FitError(
+                f"{by} changes from trial to trial, and signatures are of whole sessions. Name a column that is "
+                "constant within people or sessions."
+            )
+        found = {}
+        for code, level in enumerate(covariate.levels):
+            rows = np.flatnonzero(covariate.codes == code)
+            found[level] = replace(self, rows=rows)
+            found[level].__dict__["predictions"] = self.predictions.of(rows)
+        return found
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -181,29 +229,34 @@ def behaviour_of(fit: Fit) -> Behaviour | None:
         return None
 
 
-def check_predictions(fit: Fit | Behaviour, *, environment: Any = None) -> pd.DataFrame:
+def check_predictions(fit: Fit | Behaviour, *, by: str | None = None, environment: Any = None) -> pd.DataFrame:
     """Tabulate every signature of the data beside its posterior predictions, and say which lie outside.
 
     Parameters
     ----------
     fit : Fit or Behaviour
         A fit, or the behaviour that figures were drawn from: then nothing is simulated twice.
+    by : str, optional
+        A column of groups or sessions, each of which is looked at on its own: does the model know what the drug does?
     environment : str or environment, optional
         How payoffs come about in the free run where the data do not record them; see `fitrl.fitting.predict.predict`.
 
     Returns
     -------
     DataFrame
-        One row per value of a signature: ``signature`` (as the figures are named), ``x`` (where), ``observed`` (mean
-        over subjects), ``one_step`` and ``free`` (means over simulated data sets) with ``_lower`` and ``_upper``
-        limits of the central 95 % of simulated means, and ``_inside``: whether the observed value lies within. NaN
-        where there is no free run, or no such trial. ``free_simulated`` says what of the free run is made up because
-        the data do not record it ("schedule simulated"); empty if nothing is.
+        One row per value of a signature (and level of `by`, in a first column of that name): ``signature`` (as the
+        figures are named), ``x`` (where), ``observed`` (mean over subjects), ``one_step`` and ``free`` (means over
+        simulated data sets) with ``_lower`` and ``_upper`` limits of the central 95 % of simulated means, and
+        ``_inside``: whether the observed value lies within. NaN where there is no free run, or no such trial.
+        ``free_simulated`` says what of the free run is made up because the data do not record it ("schedule
+        simulated"); empty if nothing is.
 
     Raises
     ------
     FitError
-        If the task has no signatures.
+        If the task has no signatures, or `by` changes within a session.
+    DataError
+        If there is no column `by`.
 
     Notes
     -----
@@ -217,6 +270,11 @@ def check_predictions(fit: Fit | Behaviour, *, environment: Any = None) -> pd.Da
     >>> fitrl.check_predictions(result).query("free_inside == False")  # doctest: +SKIP
     """
     data = fit if isinstance(fit, Behaviour) else Behaviour(fit, environment=environment)
+    if by is not None:
+        tables_by = {level: check_predictions(part) for level, part in data.split(by).items()}
+        for level, table in tables_by.items():
+            table.insert(0, by, level)
+        return pd.concat(tables_by.values(), ignore_index=True)
     parts = []
     for name in data.names:
         tables = data.tables(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,9 +239,18 @@ def write_figures(fit: Fit, folder: str | Path, data: Behaviour | None = None) -
     return _write(_figures(fit, data), folder)
 
 
-def write_behaviour(data: Behaviour, folder: Path) -> list[Path]:
-    """Write a figure per signature of the behaviour in a fit, as PNG, into a folder that exists."""
-    return _write({name: (_DRAW[name], data) for name in data.names}, folder)
+def write_behaviour(data: Behaviour, folder: Path, level: str = "") -> list[Path]:
+    """Write a figure per signature of the behaviour in a fit, as PNG, into a folder that exists.
+
+    Parameters
+    ----------
+    data : Behaviour
+    folder : Path
+    level : str
+        Of a group or session that is looked at on its own; ends the names of the files.
+    """
+    ending = f"_{re.sub(r'[^\w-]+', '_', level)}" if level else ""
+    return _write({f"{name}{ending}": (_DRAW[name], data) for name in data.names}, folder)
 
 
 def _write(figures: dict[str, tuple[Callable[[Any], tuple[Figure, Any]], Any]], folder: Path) -> list[Path]:
