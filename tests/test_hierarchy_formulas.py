@@ -242,6 +242,16 @@ def test_missing_covariates_name_subject_and_column():
         make_design("alpha", "age", read_trials(frame, "q_learning"))
 
 
+def test_missing_covariates_name_the_table_of_subjects(trials, tmp_path):
+    people = pd.DataFrame({"subject": trials.subjects, "iq": [100.0] * (trials.n_subjects - 1) + [np.nan]})
+    people.to_csv(tmp_path / "people.csv", index=False)
+    both = with_subjects(trials, tmp_path / "people.csv")
+    with pytest.raises(DataError, match=r"people\.csv") as found:
+        make_design("alpha", "iq", both)
+    assert f"iq is missing for subject {trials.subjects[-1]}" in str(found.value)
+    assert both.source_of("group") == trials.source != both.source_of("iq")
+
+
 def test_unknown_columns_name_the_nearest(trials):
     with pytest.raises(DataError, match='Did you mean "group"'):
         make_design("alpha", "gruop", trials)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -58,6 +58,8 @@ class Trials:
     original : DataFrame
         The user's rows with all their columns, in the order of `frame`: text for a file, the user's own
         types for a frame.
+    added : dict of str to str
+        Columns of `original` that come from another table, with its name.
     """
 
     task: Task
@@ -71,12 +73,17 @@ class Trials:
     source: str
     data_hash: str
     original: pd.DataFrame
+    added: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
             f"<Trials {self.source}: {len(self.frame)} trials, {self.n_subjects} subjects, "
             f"{self.n_sequences} sequences>"
         )
+
+    def source_of(self, column: str) -> str:
+        """Return the name of the table that a column is from, for messages."""
+        return self.added.get(column, self.source)
 
     @cached_property
     def subjects(self) -> list[str]:

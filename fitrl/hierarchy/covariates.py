@@ -177,7 +177,8 @@ def with_subjects(trials: Trials, subjects: str | PathLike[str] | pd.DataFrame) 
     place = {label: i for i, label in enumerate(labels)}
     rows = np.array([place[str(s)] for s in trials.frame["subject"]])
     added = table.original.drop(columns=key).iloc[rows].reset_index(drop=True)
-    return replace(trials, original=pd.concat([trials.original.reset_index(drop=True), added], axis=1))
+    original = pd.concat([trials.original.reset_index(drop=True), added], axis=1)
+    return replace(trials, original=original, added=trials.added | dict.fromkeys(added.columns, table.source))
 
 
 def read_covariate(trials: Trials, name: str, *, factor: bool = False, first: str | None = None) -> Covariate:
@@ -206,10 +207,11 @@ def read_covariate(trials: Trials, name: str, *, factor: bool = False, first: st
         raise DataError(
             f"{name} is missing for subject {listing(who)} ({counted(missing.size, 'row')}). Rows are never dropped in "
             "silence: fill the value in, or leave these subjects out.",
-            trials.source,
+            trials.source_of(name),
         )
     if len(texts.values) < 2:
-        raise DataError(f'{name} is "{texts.values[0]}" everywhere: it cannot explain anything.', trials.source)
+        why = f'{name} is "{texts.values[0]}" everywhere: it cannot explain anything.'
+        raise DataError(why, trials.source_of(name))
     _check_look_alikes(texts, trials)
     numeric = all(NUMBER.fullmatch(value) for value in texts.values)
     varies = _varies(trials, texts.codes)
@@ -218,7 +220,7 @@ def read_covariate(trials: Trials, name: str, *, factor: bool = False, first: st
     levels = tuple(sorted(texts.values, key=(lambda v: (float(v), v)) if numeric else None))
     if first is not None:
         if first not in levels:
-            raise DataError(unknown(f"level of {name}", first, levels), trials.source)
+            raise DataError(unknown(f"level of {name}", first, levels), trials.source_of(name))
         levels = (first, *(level for level in levels if level != first))
     codes = np.array([levels.index(value) for value in texts.values])[texts.codes]
     values, labels, spread = contrasts(levels)
@@ -239,7 +241,7 @@ def _check_look_alikes(texts: Texts, trials: Trials) -> None:
                 f"the levels {listing(f'"{texts.values[code]}"' for code in codes)} of {texts.name} differ in case or "
                 f"spaces only, and would be groups of their own. Write them in one way: "
                 f'"{texts.values[rare]}" has {listing(who[rare])}.',
-                trials.source,
+                trials.source_of(texts.name),
             )
 
 
