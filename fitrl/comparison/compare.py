@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.progress import Progress
 
 from fitrl.comparison.loo import DRAWS, TrialLoo, trial_loo
@@ -18,6 +17,7 @@ from fitrl.comparison.pointwise import log_chance, scored_trials
 from fitrl.errors import FitError
 from fitrl.fitting.fit import Fit
 from fitrl.fitting.store import staged
+from fitrl.progress import progress_console
 
 LABEL = "trial LOO, conditional on the other trials"
 CHANCE = "chance"
@@ -155,7 +155,7 @@ def compare(fits: Mapping[str, Fit] | Iterable[Fit], *, draws: int = DRAWS, prog
     ids = trials[first]["subject"].to_numpy()
     labels, subject = np.unique(ids, return_inverse=True)
     scores, loos = {}, {}
-    with Progress(console=Console(stderr=True), transient=True, disable=not progressbar) as bar:
+    with Progress(console=progress_console(), transient=True, disable=not progressbar) as bar:
         for name, fit in named.items():
             task = bar.add_task(name, total=len(trials[name]))
             loos[name] = trial_loo(fit, draws, partial(bar.advance, task))

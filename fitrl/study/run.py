@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from pymc.exceptions import SamplingError
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fitrl.errors import FitrlError, StudyError, StudyInterrupted
@@ -27,6 +26,7 @@ from fitrl.fitting.fit import fit
 from fitrl.fitting.sample import _n_cores
 from fitrl.fitting.simulate import simulate
 from fitrl.fitting.truth import Truth
+from fitrl.progress import progress_console
 from fitrl.study import measure
 from fitrl.study.design import Cell, Design, read_bounds
 
@@ -260,7 +260,7 @@ def _all(
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not progressbar) as bar:
+    with Progress(*columns, console=progress_console(), disable=not progressbar) as bar:
         task = bar.add_task(title, total=total, completed=total - len(missing), note="")
         futures: list[Future[str]] = []
         try:
