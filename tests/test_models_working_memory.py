@@ -301,6 +301,9 @@ def test_recorded_stimuli_are_played_again():
         # The choice of the person, repeated by every copy, has the outcome that it had.
         answer = world.at(trial).answer("outcome", {"choice": np.tile(columns["choice"][trial], 2)})
         np.testing.assert_array_equal(answer, np.tile(right[trial], 2))
+    points = {**columns, "outcome": columns["outcome"] * (1 + np.arange(60)[:, None] % 2)}
+    with pytest.raises(NotReplayable, match="different amounts"):
+        made.trials.task.replay(points, 1, np.random.default_rng(1))
     columns["outcome"] = np.where(columns["choice"] == 0, 1.0, 0.0)  # one action is always right: nothing contradicts
     assert made.trials.task.replay(columns, 1, np.random.default_rng(1)) is not None
     columns["outcome"] = np.arange(60)[:, None] % 2 + np.zeros((60, 3))
@@ -308,3 +311,21 @@ def test_recorded_stimuli_are_played_again():
         made.trials.task.replay(columns, 1, np.random.default_rng(1))
     with pytest.raises(ModelError, match="leave the environment out"):
         made.trials.task.replay(columns, 1, np.random.default_rng(1), environment="drifting")
+
+
+def test_what_is_made_up_does_not_depend_on_the_lengths_of_sequences():
+    def world(lengths):
+        stimulus = np.arange(max(lengths))[:, None] % 2 + np.zeros((1, len(lengths)), dtype=int)
+        filled = np.arange(max(lengths))[:, None] < np.array(lengths)
+        columns = {
+            "stimulus": np.where(filled, stimulus, 0), "choice": np.where(filled, stimulus, 0),
+            "choice_given": filled, "outcome": np.where(filled, 1.0, 0.0), "mask_update": filled,
+            "reset": np.arange(max(lengths))[:, None] + np.zeros((1, len(lengths)), dtype=int) == 0,
+        }  # fmt: skip
+        columns["reset"] |= ~filled  # rows below the end are copies of a first row
+        columns["outcome"][2] = 0.0
+        columns["choice"][2] = 2
+        return task(2, 3).replay(columns, 2, np.random.default_rng(1))
+
+    assert world((8, 8)).simulated == ""
+    assert world((8, 5)).simulated == ""

@@ -1,5 +1,6 @@
 """The table of predictive checks: the numbers of the figures, and the right words about them."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from fitrl import datasets
 from fitrl.errors import DataError, FitError, ModelError
 from fitrl.language import Model, State, bernoulli_logit, real
 from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
-from fitrl.tasks import Column, Recorded, Task, signatures
+from fitrl.tasks import Column, Recorded, Task, TwoStep, signatures
 from fitrl.tasks.environments import Fixed
 
 
@@ -250,8 +251,20 @@ def test_sessions_are_looked_at_on_their_own(crossover):
     stay = table[(table["signature"] == "stay") & (table["x"] == "stay after win")].set_index("drug")
     assert stay.loc["placebo", "free_inside"]
     assert not stay.loc["verum", "free_inside"]  # the model of these values does not know what the drug does
-    with pytest.raises(FitError, match="changes from trial to trial"):
+    with pytest.raises(FitError, match="changes within a sequence"):
         check_predictions(fit, by="choice")
+    data = Behaviour(fit)
+    assert data.split("drug") is data.split("drug")
+    nested = data.split("drug")["verum"].split("session")
+    assert list(nested) == ["verum"]
+    np.testing.assert_array_equal(nested["verum"].rows, data.split("drug")["verum"].rows)
+    some = Behaviour(fit, rows=np.arange(60))  # the first session alone
+    assert {v.shape[1] for v in some.predictions.one_step.values()} == {60}
+    assert check_predictions(some)["observed"].notna().any()
+    clash = fitrl.read_trials(crossover.assign(observed=crossover["drug"]))
+    same = fake_fit("q_learning", clash, {name: np.full((2, 5, 12), 0.5) for name in ("alpha", "beta")})
+    with pytest.raises(FitError, match="has a column"):
+        check_predictions(same, by="observed")
     with pytest.raises(DataError, match="dose"):
         check_predictions(fit, by="dose")
 
@@ -287,6 +300,42 @@ def test_a_task_without_outcomes_is_played_again():
     table = check_predictions(fake_fit(Taker(), trials, {"beta": np.full((2, 50, 2), 2.0)})).set_index("x")
     assert table.loc["choice 1, card high", "one_step"] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.02)
     assert table.loc["choice 1, card low", "free"] == pytest.approx(1 / (1 + np.exp(1)), abs=0.02)
+
+
+class FirstOnly(Model):
+    """Makes the first of two choices."""
+
+    task = TwoStep
+    bias = real("of the first option")
+
+    def start(self, p, task):
+        return State()
+
+    def trial(self, s, p, t):
+        t.choose("choice1", bernoulli_logit(p.bias))
+
+
+class NoChoice(FirstOnly):
+    """Makes none."""
+
+    def trial(self, s, p, t):
+        t.observe("outcome")
+
+
+class Steps(TwoStep):
+    """Daw's task by another name."""
+
+
+def test_choices_that_a_model_does_not_make_are_not_predicted():
+    trials = fitrl.simulate("two_step_split", subjects=2, trials=40, random_seed=1).trials
+    fit = fake_fit(FirstOnly(), trials, {"bias": np.zeros((2, 5, 2))})
+    predicted = Behaviour(fit).predictions
+    assert set(predicted.one_step) == {"choice1"}
+    assert predicted.why_not.startswith("the model does not make choice2")
+    with pytest.raises(FitError, match="makes no choices"):
+        Behaviour(fake_fit(NoChoice(), trials, {"bias": np.zeros((2, 5, 2))}))
+    fit.trials = replace(trials, task=Steps(**{f.name: getattr(trials.task, f.name) for f in fields(trials.task)}))
+    assert fitrl.plot_stay(Behaviour(fit, draws=3))[1].get_ylabel() == "first choice repeated"
 
 
 def test_a_task_without_choices_has_none():

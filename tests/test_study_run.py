@@ -19,7 +19,7 @@ import fitrl
 from fitrl.cli.app import app
 from fitrl.errors import FitError, StudyError, StudyInterrupted
 from fitrl.fitting.laplace import subject_likelihood
-from fitrl.fitting.truth import Truth, from_fit, from_population, from_prior
+from fitrl.fitting.truth import Truth, check_one_population, from_fit, from_population, from_prior
 from fitrl.hierarchy.links import link_of
 from fitrl.models import declare, q_learning
 from fitrl.study import measure
@@ -272,6 +272,8 @@ def test_new_people_need_one_population(quick_fit, tmp_path):
     with pytest.raises(FitError, match="has formulas"):
         recover(tmp_path / "none", model=None, fit=dataclasses.replace(quick_fit, spec=spec), new_people=True)
     assert not (tmp_path / "none").exists()
+    with pytest.raises(FitError, match="all parameters are fixed"):
+        check_one_population(dataclasses.replace(quick_fit, spec=dataclasses.replace(quick_fit.spec, parameters=())))
     with pytest.raises(StudyError, match="no fit is given"):
         recover(tmp_path / "study", new_people=True)
     found = recover(tmp_path / "new", model=None, fit=quick_fit, studies=1, new_people=True)

@@ -417,6 +417,10 @@ def test_learning_by_set_size_counts_presentations():
     predicted = sg.learning_by_set_size(stimuli(), 4, predicted=np.array([2, 2, 2, 1, 0]))
     assert predicted["mean"].tolist() == [0.75, 0.5, 0.0]  # of the second stimulus two actions may be right
     assert len(sg.learning_by_set_size(stimuli(), 4, most=2)) == 2
+    masked = sg.learning_by_set_size(stimuli().assign(mask_choice=[True, True, False, True, True]), 4)
+    assert masked["mean"].tolist() == [0.0, 0.0, 1.0]
+    points = stimuli().assign(outcome=[0.0, 0.0, 1.0, 0.0, 2.0])  # right actions may pay one or two
+    assert sg.learning_by_set_size(points, 4)["mean"].tolist() == [0.0, 0.5, 1.0]
 
 
 def test_shares_by_what_is_shown():

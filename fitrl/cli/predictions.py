@@ -45,8 +45,7 @@ def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any],
         print_out(fit.verdict.text(), style="bold red")
     data = Behaviour(fit, **settings)
     table = check_predictions(data, by=by)
-    parts = {"": data} if by is None else data.split(by)
-    for level in parts:
+    for level in [""] if by is None else data.split(by):
         here = table if by is None else table[table[by] == level]
         if by is not None:
             print_out(f"\n{by}: {level}", style="bold")
@@ -57,7 +56,7 @@ def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any],
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_tables({out / "predictions.csv": table})
-        written = [path for level, part in parts.items() for path in write_behaviour(part, out, level)]
+        written = write_behaviour(data, out, by)
         print_out(f"\nWritten to {out}: predictions.csv, {', '.join(path.name for path in written)}")
     return fit.verdict.status != "not converged"
 

@@ -56,13 +56,16 @@ def free_run(
     Raises
     ------
     NotReplayable
-        If what other choices would have earned is not known.
+        If what other choices would have earned is not known, or the model makes only some of the choices.
     ModelError
         If the method `replay` of the task goes wrong, or the environment does not suit it.
     """
     world = _replayed(model, task, columns, layout, copies, rng, environment)
     played = play(model, task, world, values, rng)
     required = [c.name for c in task.columns if c.kind == "outcome" and c.required]
+    missing = [name for name in task.choices() if name not in played]
+    if missing and (world.answers or required):
+        raise NotReplayable(f"the model does not make {' and '.join(missing)}, on which what follows may depend")
     others = [c.name for c in task.columns if c.kind == "outcome" and not c.required and c.name in played]
     for name in (*world.answers, *required, *others):
         played[name] = np.stack([_answer(world.at(i), name, played, task.choices()) for i in range(world.n_trials)])

@@ -135,7 +135,7 @@ class Predictions:
     Attributes
     ----------
     one_step : dict of str to ndarray of int, shape (draw, row)
-        Each choice of the trial, drawn given everything that was observed before it.
+        Each choice that the model makes, drawn given everything that was observed before it.
     free : dict of str to ndarray, shape (draw, row), or None
         Agents who play the recorded trials by themselves and learn from their own choices, see
         `fitrl.fitting.freerun.free_run`.
@@ -223,7 +223,7 @@ def _one_step(
     fit: Fit, block: dict[str, Located], columns: dict[str, np.ndarray], layout: Layout, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     n_draws, n_sequences = _n_draws(block), layout.rows.shape[1]
-    result = {name: np.zeros((n_draws, len(layout.place)), dtype=np.int64) for name in fit.trials.task.choices()}
+    result: dict[str, np.ndarray] = {}  # a model may leave some of the choices of its task alone
     for rows, places, t in filter_rows(fit.plan.model, fit.trials.task, block, columns, layout):
         for name, log_probabilities in t.probabilities.items():
             cells = [spread(c, n_sequences, block)[:, places] for c in exp(log_probabilities).cells()]
@@ -233,7 +233,7 @@ def _one_step(
             if offers is not None:
                 on_offer = np.stack([spread(c, n_sequences, block)[:, places] for c in offers.cells()])
                 at = np.take_along_axis(on_offer, at[None], axis=0)[0]
-            result[name][:, rows] = at
+            result.setdefault(name, np.zeros((n_draws, len(layout.place)), dtype=np.int64))[:, rows] = at
     return result
 
 

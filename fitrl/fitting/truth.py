@@ -167,6 +167,10 @@ def check_one_population(fit: Fit) -> None:
     FitError
         If the fit has no population, or several.
     """
+    if not fit.spec.parameters:
+        raise FitError(
+            "new people come from a population, and nothing is estimated in this fit: all parameters are fixed."
+        )
     if fit.spec.pooling != "partial" or fit.spec.formulas:
         why = "has formulas: its people come from several" if fit.spec.formulas else "has no population"
         raise FitError(

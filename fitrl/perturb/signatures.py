@@ -42,6 +42,11 @@ def signatures_of(trials: Trials) -> pd.DataFrame:
         option); Kool's: ``stay`` by outcome and start state. Stimuli and actions: ``set_size``, learning by the number
         of stimuli. Any other task: the share of each option. Measured responses, such as response times: their means.
 
+    Raises
+    ------
+    ModelError
+        If no signature can be computed.
+
     Examples
     --------
     >>> import fitrl
@@ -71,6 +76,8 @@ def signatures_of(trials: Trials) -> pd.DataFrame:
         for name, t in found.items()
         if t["mean"].notna().any()
     ]
+    if not parts:
+        raise ModelError("these trials tell nothing about any signature of the task: choices or outcomes are missing.")
     return pd.concat(parts, ignore_index=True)
 
 

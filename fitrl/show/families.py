@@ -112,7 +112,7 @@ def _reversal(data: Behaviour) -> Tables:
 
 
 def _stay(data: Behaviour) -> Tables:
-    threshold = signatures.win_threshold(data.frame)
+    threshold = signatures.win_threshold(data.fit.trials.frame)  # one for all parts of the data
 
     def rates(frame: pd.DataFrame, predicted: np.ndarray | None = None) -> pd.DataFrame:
         table = signatures.win_stay_lose_shift(frame, predicted=predicted, threshold=threshold)
@@ -122,7 +122,7 @@ def _stay(data: Behaviour) -> Tables:
 
 
 def _stay_by_transition(data: Behaviour) -> Tables:
-    threshold = signatures.win_threshold(data.frame)
+    threshold = signatures.win_threshold(data.fit.trials.frame)  # one for all parts of the data
 
     def rates(frame: pd.DataFrame, predicted: np.ndarray | None = None) -> pd.DataFrame:
         return signatures.stay_by_transition(frame, predicted=predicted, threshold=threshold)
@@ -150,7 +150,7 @@ def _transfer(data: Behaviour) -> Tables:
 
 
 def _stay_by_start(data: Behaviour) -> Tables:
-    threshold = signatures.median_outcome(data.frame)
+    threshold = signatures.median_outcome(data.fit.trials.frame)  # one for all parts of the data
     task: Any = data.fit.trials.task
     leads_to = np.array(task.leads_to)
 
@@ -179,7 +179,7 @@ def _shares(data: Behaviour) -> Tables:
     cue = next((name for name in cues if len(task.codings[name]) <= _MOST_LEVELS), None)
     levels = task.codings[cue] if cue is not None else ()
     parts = []
-    for name in task.choices():
+    for name in data.predictions.one_step:
         labels = task.codings.get(name, task.labels)
 
         def shares(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fitrl.engine.trace import trace
 from fitrl.errors import FitError
 from fitrl.fitting.predict import Predictions, predict
 from fitrl.hierarchy.covariates import read_covariate
@@ -55,11 +56,15 @@ class Behaviour:
 
     def __post_init__(self) -> None:
         self._tables: dict[str, Tables] = {}
-        if not self.fit.trials.task.choices():
+        self._parts: dict[str, dict[str, Behaviour]] = {}
+        choices = self.fit.trials.task.choices()
+        if not choices:
             raise FitError(
                 f"the task {type(self.fit.trials.task).__name__} has no choices, and figures of behaviour are drawn of "
                 "choices. Draw your own from fitrl.latents(fit)."
             )
+        if not set(trace(self.fit.plan.model, self.fit.trials.task).log_probability) & set(choices):
+            raise FitError(f"{self.fit.plan.model.describe()} makes no choices, so there are none to predict.")
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -97,23 +102,30 @@ class Behaviour:
         >>> drug = fitrl.Behaviour(result).split("drug")  # doctest: +SKIP
         >>> fitrl.plot_stay(drug["verum"])  # doctest: +SKIP
         """
+        if by in self._parts:
+            return self._parts[by]
         covariate = read_covariate(self.fit.trials, by, factor=True)
         if covariate.varies == "row":
+            carried = 'Here values carry over from session to session (reset="never"). '
             raise FitError(
-                f"{by} changes from trial to trial, and signatures are of whole sessions. Name a column that is "
-                "constant within people or sessions."
+                f"{by} changes within a sequence of learning, and signatures are of whole ones. "
+                f"{carried if self.fit.trials.reset == 'never' else ''}Name a column that is constant within them."
             )
+        own = np.arange(len(covariate.codes)) if self.rows is None else self.rows
         found = {}
         for code, level in enumerate(covariate.levels):
-            rows = np.flatnonzero(covariate.codes == code)
-            found[level] = replace(self, rows=rows)
-            found[level].__dict__["predictions"] = self.predictions.of(rows)
+            inside = np.flatnonzero(covariate.codes[own] == code)
+            if inside.size:
+                found[level] = replace(self, rows=own[inside])
+                found[level].__dict__["predictions"] = self.predictions.of(inside)
+        self._parts[by] = found
         return found
 
     @cached_property
     def predictions(self) -> Predictions:
         """Predicted choices."""
-        return predict(self.fit, draws=self.draws, random_seed=self.random_seed, environment=self.environment)
+        found = predict(self.fit, draws=self.draws, random_seed=self.random_seed, environment=self.environment)
+        return found if self.rows is None else found.of(self.rows)
 
     @cached_property
     def values(self) -> signatures.OptionValues:
@@ -273,6 +285,8 @@ def check_predictions(fit: Fit | Behaviour, *, by: str | None = None, environmen
     if by is not None:
         tables_by = {level: check_predictions(part) for level, part in data.split(by).items()}
         for level, table in tables_by.items():
+            if by in table:
+                raise FitError(f'the table of predictions has a column "{by}" of its own. Rename that of the data.')
             table.insert(0, by, level)
         return pd.concat(tables_by.values(), ignore_index=True)
     parts = []

@@ -134,7 +134,8 @@ def plot_stay(fit: Fit | Behaviour, **kwargs: Any) -> tuple[Figure, Axes]:
     """
     data = _behaviour(fit)
     labels = {TwoStep: "first choice repeated", TwoStepKool: "returned to the goal state"}
-    label = labels.get(type(data.fit.trials.task), "share of trials")
+    task = data.fit.trials.task
+    label = next((text for kind, text in labels.items() if isinstance(task, kind)), "share of trials")
     return behaviour.plot_stay(**data.tables("stay"), label=label, fit=data.fit, **kwargs)
 
 
@@ -239,18 +240,24 @@ def write_figures(fit: Fit, folder: str | Path, data: Behaviour | None = None) -
     return _write(_figures(fit, data), folder)
 
 
-def write_behaviour(data: Behaviour, folder: Path, level: str = "") -> list[Path]:
+def write_behaviour(data: Behaviour, folder: Path, by: str | None = None) -> list[Path]:
     """Write a figure per signature of the behaviour in a fit, as PNG, into a folder that exists.
 
     Parameters
     ----------
     data : Behaviour
     folder : Path
-    level : str
-        Of a group or session that is looked at on its own; ends the names of the files.
+    by : str, optional
+        Column of groups or sessions; a figure for each of its levels, whose name ends the name of the file.
     """
-    ending = f"_{re.sub(r'[^\w-]+', '_', level)}" if level else ""
-    return _write({f"{name}{ending}": (_DRAW[name], data) for name in data.names}, folder)
+    if by is None:
+        return _write({name: (_DRAW[name], data) for name in data.names}, folder)
+    endings: dict[str, str] = {}
+    for level in data.split(by):
+        plain = re.sub(r"[^\w-]+", "_", level)
+        endings[level] = plain if plain not in endings.values() else f"{plain}_{len(endings) + 1}"
+    parts = data.split(by).items()
+    return _write({f"{name}_{endings[level]}": (_DRAW[name], d) for level, d in parts for name in d.names}, folder)
 
 
 def _write(figures: dict[str, tuple[Callable[[Any], tuple[Figure, Any]], Any]], folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fitrl.fitting.sample import DEFAULTS
-from fitrl.study.design import Design
+from fitrl.study.design import POPULATION, Design
 from fitrl.study.statistics import NOMINAL
 
 if TYPE_CHECKING:
@@ -106,6 +106,11 @@ def _about_coverage(design: Design) -> str:
     chance = "One coverage in twenty misses 95 % by chance."
     if design.truth == "prior" and design.pooling == "partial":
         return f"{chance} More than that should not happen when truth comes from the priors: run fitrl calibrate."
+    if design.truth.startswith(POPULATION):
+        return (
+            f"{chance} More than that: priors pull away from this population, as they do from one that they hold for "
+            "improbable, or chains failed."
+        )
     return f"{chance} More than that: priors and population of the model do not suit these subjects, or chains failed."
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fitrl.tasks.scoring import one_per_row
+from fitrl.tasks.scoring import one_per_row, scored
 from fitrl.tasks.signatures_common import over_subjects, win_threshold
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def right_actions(frame: pd.DataFrame, n_actions: int) -> tuple[np.ndarray, np.n
     pairs = np.stack([run, frame["stimulus"].to_numpy()], axis=1)
     stimulus = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
     rows = (frame["outcome_given"] & frame["choice_given"]).to_numpy()
-    won = frame["outcome"].to_numpy() > win_threshold(frame)
+    outcome = frame["outcome"].to_numpy()
+    lowest, highest = outcome[rows].min(initial=np.inf), outcome[rows].max(initial=-np.inf)
+    won = outcome > (lowest if lowest < highest else win_threshold(frame))  # right actions may pay different amounts
     counts = np.zeros((2, stimulus.max(initial=-1) + 1, n_actions), dtype=int)
     np.add.at(counts, (won[rows].astype(int), stimulus[rows], frame["choice"].to_numpy()[rows]), 1)
     wrong, right = counts > 0
@@ -69,7 +71,8 @@ def learning_by_set_size(
     -------
     DataFrame
         One row per set size and presentation: set_size, presentation (from 1), x (both in words), mean, se, lower,
-        upper, n_subjects. NaN where outcomes do not tell which action is right.
+        upper, n_subjects. NaN where outcomes do not tell which action is right. Forced or masked choices do not count,
+        their presentations do.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def learning_by_set_size(
     choice = frame["choice"].to_numpy() if predicted is None else one_per_row(frame, predicted, "predicted")
     stimulus, probability = right_actions(frame, n_actions)
     correct = np.full(len(frame), np.nan)
-    rows = np.flatnonzero(frame["choice_given"].to_numpy() & np.isfinite(choice))
+    rows = np.flatnonzero(scored(frame) & np.isfinite(choice))
     correct[rows] = probability[stimulus[rows], choice[rows].astype(int)]
     shown = pd.Series(stimulus).groupby(stimulus).cumcount().to_numpy()
     sizes, size = np.unique(frame["set_size"].to_numpy(), return_inverse=True)

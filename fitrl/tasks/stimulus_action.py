@@ -100,7 +100,8 @@ class StimulusActionAgain(Recorded):
     Raises
     ------
     NotReplayable
-        If outcomes contradict each other: one action is right and wrong for a stimulus, or several are right.
+        If outcomes contradict each other (one action is right and wrong for a stimulus, or several are right), or take
+        more than two values.
     """
 
     def __init__(self, task: Task, columns: Mapping[str, np.ndarray], copies: int, rng: np.random.Generator):
@@ -121,9 +122,15 @@ class StimulusActionAgain(Recorded):
         drawn = rng.random((len(probability), copies, 1)) >= np.cumsum(probability[:, :-1], axis=1)[:, None, :]
         right = drawn.sum(axis=2)[stimulus].reshape(n_sequences, n_trials, copies)
         self.right = right.transpose(1, 2, 0).reshape(n_trials, -1)
-        self.simulated = UNKNOWN_DRAWN if (probability[stimulus].max(axis=1) < 1).any() else ""
-        shown = flat.loc[flat["outcome_given"], "outcome"]
-        self.outcomes = (float(shown.min()), float(shown.max())) if shown.nunique() > 1 else task.outcome_range
+        shown = flat["outcome_given"].to_numpy()
+        self.simulated = UNKNOWN_DRAWN if (probability[stimulus[shown]].max(axis=1) < 1).any() else ""
+        values = np.unique(flat.loc[shown, "outcome"])
+        if len(values) > 2:
+            raise NotReplayable(
+                f"outcomes take {len(values)} values: right actions are paid in different amounts, and what another "
+                "action would have earned is not known"
+            )
+        self.outcomes = (float(values[0]), float(values[1])) if len(values) == 2 else task.outcome_range
 
     def answer(self, name: str, choices: Mapping[str, Any]) -> np.ndarray:
         """Return whether the action is the right one."""

@@ -304,7 +304,7 @@ def replay_kool(
     columns, copies, rng
         As in `replay_two_step`.
     environment : {"drifting", "fixed"}, Drifting or Fixed, optional
-        As in `play_kool`: payoffs are simulated by it, for each agent anew.
+        As in `play_kool`: payoffs are simulated by it, for each agent anew, whatever the data say.
 
     Raises
     ------
@@ -313,10 +313,13 @@ def replay_kool(
     """
     n_trials, n_sequences = columns["outcome"].shape
     size = (n_trials, n_sequences * copies)
-    if "payoff_1" in columns:
+    if "payoff_1" in columns and environment is None:
         paid = np.where(columns["state2"] == 0, columns["payoff_1"], columns["payoff_2"])
         if not np.allclose(paid[columns["mask_update"]], columns["outcome"][columns["mask_update"]]):
-            raise NotReplayable("the payoffs of the file are not the outcomes of the goal states in all trials")
+            raise NotReplayable(
+                "payoff_1 and payoff_2 are not the outcomes of the goal states in all trials; check which column "
+                "belongs to which state, or leave both out"
+            )
         points = np.tile(np.stack([columns["payoff_1"], columns["payoff_2"]], axis=1), copies)
         return KoolAgain(columns, copies, task.leads_to, points, "")
     if environment is None:
@@ -345,8 +348,8 @@ def _between_visits(task: Any, columns: Mapping[str, np.ndarray], copies: int, r
             if not there.size:
                 label = task.codings["state2"][state]
                 raise NotReplayable(
-                    f'somebody never went to goal state "{label}", so what it pays is not known; make it up: fitrl '
-                    "predict DIR --environment drifting"
+                    f'in one session a person never went to goal state "{label}", so what it pays is not known; make '
+                    "it up: fitrl predict DIR --environment drifting"
                 )
             steps.append(np.diff(outcome[there, i]) / np.sqrt(np.diff(there)))
     walk = rng.normal(size=(n_trials, 2, n_sequences * copies)).cumsum(axis=0)
