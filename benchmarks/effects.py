@@ -1,11 +1,11 @@
 """Do intervals of effects hold what they promise? Two groups and crossovers, simulated and fitted many times.
 
 In each data set the learning rate moves by an amount drawn from the default prior of an effect, normal(0, 0.5) on the
-logit, and the inverse temperature does not move. Two groups of 20 people x 100 trials, ``alpha, beta ~ group``; 20
-people x 2 sessions x 100 trials who respond differently (sd 0.3), ``alpha, beta ~ drug + (drug | subject)``.
+logit, and the inverse temperature does not move. Two groups of --people each, ``alpha, beta ~ group``; crossovers of
+--people x 2 sessions who respond differently in both parameters (sd 0.3), ``alpha, beta ~ drug + (drug | subject)``.
 Fits are Laplace approximations; --nuts does the first so many data sets of each design by NUTS, too.
 
-Run: .venv/bin/python benchmarks/effects.py [--replications 200] [--nuts 20] [--cores 2]
+Run: .venv/bin/python benchmarks/effects.py [--people 60] [--trials 200] [--replications 200] [--nuts 20] [--cores 2]
 """
 
 import argparse
@@ -18,21 +18,26 @@ import pandas as pd
 import fitrl
 from fitrl.study.statistics import coverage_interval
 
-PEOPLE = {"two groups": 40, "crossover": 20}
+DESIGNS = ("two groups", "crossover")
 NUTS = {"draws": 500, "tune": 500, "chains": 2, "cores": 1, "progressbar": False}
 
 
 def analysed(job):
     """Simulate and fit one data set; a row for each of the two effects."""
-    design, seed, nuts = job
+    design, seed, nuts, each, trials = job
     logging.getLogger("fitrl").setLevel(logging.ERROR)  # the notes on each design
     of_shift, of_people, of_sessions = (np.random.default_rng([seed, k]) for k in range(3))
     shift = float(of_shift.normal(0.0, 0.5))
     people = fitrl.population(
-        "q_learning", subjects=PEOPLE[design], trials=100, environment="reversing", random_seed=of_people
+        "q_learning",
+        subjects=each if design == "crossover" else 2 * each,
+        trials=trials,
+        environment="reversing",
+        random_seed=of_people,
     )
     if design == "crossover":
-        drug = fitrl.Perturbation("verum", (fitrl.Target("alpha", shift, sd_delta=0.3),))
+        targets = fitrl.Target("alpha", shift, sd_delta=0.3), fitrl.Target("beta", 0.0, sd_delta=0.3)
+        drug = fitrl.Perturbation("verum", targets)
         made, formula = fitrl.crossover(people, drug, random_seed=of_sessions), "drug + (drug | subject)"
     else:
         patients = fitrl.Perturbation("patients", (fitrl.Target("alpha", shift),), apply_to="group")
@@ -59,12 +64,15 @@ def share(hit):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--replications", type=int, default=200)
     parser.add_argument("--nuts", type=int, default=20)
     parser.add_argument("--cores", type=int, default=2)
     given = parser.parse_args()
-    jobs = [(d, seed, False) for seed in range(given.replications) for d in PEOPLE]
-    jobs += [(d, seed, True) for seed in range(given.nuts) for d in PEOPLE]
+    size = given.people, given.trials
+    jobs = [(d, seed, False, *size) for seed in range(given.replications) for d in DESIGNS]
+    jobs += [(d, seed, True, *size) for seed in range(given.nuts) for d in DESIGNS]
     with ProcessPoolExecutor(given.cores) as pool:
         table = pd.DataFrame([row for rows in pool.map(analysed, jobs, chunksize=4) for row in rows])
     table["covered"] = (table["hdi95_lower"] <= table["truth"]) & (table["truth"] <= table["hdi95_upper"])

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_perturb_phases import Gain
+from test_perturb_phases import TWO, Gain, OneGain
 from typer.testing import CliRunner
 
 import fitrl
 from fitrl import Moderator, Perturbation, Target, crossover, population, two_groups
 from fitrl.cli.app import app
 from fitrl.errors import DataError, ModelError
+from fitrl.language import softmax, unit
 from fitrl.models import declare
 from fitrl.perturb.inverse import Manipulation, coefficients, formulas_of, manipulation
 from fitrl.tasks import Bandit
@@ -22,6 +23,16 @@ ON = {"drug": "drug"}
 
 def of(*targets, **settings):
     return Perturbation("p", targets, **settings)
+
+
+class Twins(Gain):
+    """Two parameters that act in both phases."""
+
+    twin = unit("gain of the outcome, in choice and in learning")
+
+    def trial(self, s, p, t):
+        a = t.choose("choice", softmax(p.beta * p.gain * p.twin * s.q))
+        s.q[a] += p.gain * (p.twin * t.observe("outcome") - s.q[a])
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +104,8 @@ def test_a_factor_on_the_log_link_is_a_shift():
         (of(Target("alpha", mode="freeze")), "q_learning", r"alpha frozen cannot.*fitrl compare"),
         (of(Target("beta", mode="drop")), "q_learning", r"beta dropped cannot.*fitrl compare"),
         (of(Target("alpha", 0.5, mode="scale")), "q_learning", "not the same shift of alpha on its link"),
-        (of(Target("gain", 0.5), phase="learn"), Gain, r"phase learn only, but in .* acts in choose as well.*replace"),
+        (of(Target("gain", 0.5), Target("gain", 0.5), phase="learn"), Gain, "changes gain twice"),
+        (of(Target("gain", 0.5), Target("twin", 0.5), phase="learn"), Twins, "several parameters in one of two phases"),
         (of(Target("alpha", 0.5), phase="choose"), "q_learning", "acts in phase learn only"),
         (of(Target("alpha", 0.5), Target("alpha", 0.1)), "q_learning", "changes alpha twice"),
         (of(Target("alpha", 0.5), apply_to="subject"), "q_learning", "a single case"),
@@ -208,6 +220,25 @@ def test_a_shift_is_recovered():
     assert (table["post_sd"] < 0.15).all()
     assert (error.abs() < 3 * table["post_sd"]).all()
     assert (table["prob_stated"] > 0.99).all()
+
+
+def test_a_change_in_one_of_two_phases_is_the_effect_on_a_parameter_of_its_own():
+    p = of(Target("gain", -1.0), phase="learn")
+    assert [(c.moves, c.param, c.size) for c in coefficients(p, declare(OneGain), TWO)] == [
+        ("gain_learn", "gain", -1.0)
+    ]
+    people = population(OneGain(), subjects=40, trials=150, random_seed=1)
+    made = crossover(people, p, random_seed=2)
+    found = fitrl.estimate(p, OneGain(), made.trials, on={"drug": "p"}, quick=True, random_seed=1)
+    (row,) = found.table.to_dict("records")
+    assert found.fit.spec.formulas == {"gain_learn": "C(drug, 'placebo') + (drug | subject)"}
+    assert (row["parameter"], row["stated_shift"]) == ("gain_learn", -1.0)
+    assert abs(row["post_mean"] - -1.0) < 3 * row["post_sd"]
+    assert row["prob_stated"] > 0.99
+    # Moved in both phases instead, it would be another effect: choice is not what the perturbation changes.
+    both = fitrl.estimate(replace(p, phase="both"), OneGain(), made.trials, on={"drug": "p"}, quick=True, random_seed=1)
+    assert both.table["parameter"].tolist() == ["gain"]
+    assert both.table["post_mean"][0] > row["post_mean"] + 2 * row["post_sd"]
 
 
 @pytest.mark.study

@@ -8,13 +8,14 @@ from example_models import WorkingMemory
 from hand_computed import log_p
 from interpreters import bandit_columns, evaluate, stack
 
+from fitrl import check_model
 from fitrl.engine.inputs import Located
 from fitrl.engine.layout import lay_out
 from fitrl.engine.run import filter_rows, plain, play_rows
 from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
 from fitrl.language import Model, State, positive, softmax, table, unit
-from fitrl.language.traits import dual_alpha, forgetting, lapse, stickiness
+from fitrl.language.traits import dual_alpha, forgetting, lapse, phase_shift, stickiness
 from fitrl.language.trial import Given, play_row
 from fitrl.models import find
 from fitrl.perturb.phases import driven, example_task, phases
@@ -40,6 +41,20 @@ class Gain(Model):
         rpe = t.observe("outcome") - s.q[a]
         s.q[a] += p.gain * rpe
         t.record(rpe=rpe)
+
+
+class OneGain(Model):
+    """The gain alone, which choices tell in both phases."""
+
+    task = Bandit
+    gain = unit("gain of choice and of learning")
+
+    def start(self, p, task):
+        return State(q=task.values())
+
+    def trial(self, s, p, t):
+        a = t.choose("choice", softmax(8 * p.gain * s.q))
+        s.q[a] += p.gain * (t.observe("outcome") - s.q[a])
 
 
 class Pinned(Gain):
@@ -87,6 +102,60 @@ def test_two_values_in_one_trial_by_hand_in_the_traced_graph():
         *state, log_probability = evaluate([*program.after, program.log_probability["choice"]], leaves)
         found.append(log_probability)
     np.testing.assert_allclose(found, EXPECTED, rtol=1e-14)
+
+
+# The same, with the value in learning as a parameter: gain_learn on the logit of gain -------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phase", "gain", "shift"), [("learn", 0.5, -np.log(3.0)), ("choose", 0.25, np.log(3.0))], ids=["learn", "choose"]
+)
+def test_a_shift_of_one_phase_is_a_value_of_its_own(phase, gain, shift):
+    model = Gain().with_(phase_shift(parameter="gain", phase=phase))
+    values = {**CHOOSE, "gain": gain, f"gain_{phase}": shift}
+    assert list(model.parameters()) == ["gain", "beta", "first", f"gain_{phase}"]
+    rows = [{name: column[i] for name, column in ROWS.items()} for i in range(3)]
+    found = [t.log_probability["choice"] for t in plain(model, TWO, values, rows)]
+    np.testing.assert_allclose(found, EXPECTED, rtol=1e-13)
+    rows, filtered = stack(ROWS), np.empty(3)
+    located = {name: Located(np.array([[v]]), np.array([0])) for name, v in values.items()}
+    for place, _, t in filter_rows(model, TWO, located, rows.columns, lay_out(rows.sequence)):
+        filtered[place] = t.log_probability["choice"]
+    np.testing.assert_allclose(filtered, EXPECTED, rtol=1e-13)
+    assert phases(model, TWO) == {"gain": "both", "beta": "choose", "first": "learn", f"gain_{phase}": phase}
+
+
+def test_no_shift_is_no_change_and_shifts_are_those_of_the_link():
+    model = Gain().with_(phase_shift(parameter="gain"))
+    p = model.bind({**CHOOSE, "gain_learn": 0.7}, TWO)
+    assert (p.gain, p._in_learning.beta) == (0.5, 2.0)
+    np.testing.assert_allclose(p._in_learning.gain, 1 / (1 + np.exp(-0.7)), rtol=1e-15)
+    assert model.bind({**CHOOSE, "gain_learn": 0.0}, TWO)._in_learning.gain == 0.5
+    ends = model.bind({**CHOOSE, "gain": np.array([0.0, 1.0]), "gain_learn": 3.0}, TWO)._in_learning.gain
+    assert ends.tolist() == [0.0, 1.0]
+    sharp = Gain().with_(phase_shift(parameter="beta")).bind({**CHOOSE, "beta_learn": 0.7}, TWO)
+    np.testing.assert_allclose(sharp._in_learning.beta, 2 * np.exp(0.7), rtol=1e-15)
+    sticky = Gain().with_(stickiness(), phase_shift(parameter="kappa"))
+    assert sticky.bind({**CHOOSE, "kappa": 0.5, "kappa_learn": -0.75}, TWO)._in_learning.kappa == -0.25
+
+
+def test_a_shift_needs_a_parameter_that_it_can_move():
+    with pytest.raises(ModelError, match=r"phase_shift:parameter=NAME\)\. It can be gain, beta, first\."):
+        Gain().with_(phase_shift())
+    with pytest.raises(ModelError, match=r'no parameter "gian".*"gain"'):
+        Gain().with_(phase_shift(parameter="gian"))
+    with pytest.raises(ModelError, match=r"no choice depends on the declared parameter beta_learn"):
+        trace(Gain().with_(phase_shift(parameter="beta")), TWO)
+    with pytest.raises(ModelError, match="has a value per option, a unit or a probit link"):
+        find("biased_coin").with_(phase_shift(parameter="b"))
+
+
+def test_a_shift_of_one_phase_passes_what_every_model_must():
+    report = check_model(OneGain().with_(phase_shift(parameter="gain")))
+    assert report.passed, str(report)
+    # Choices tell beta * gain of choice and gain of learning: of three parameters one is too many.
+    (failed,) = [c for c in check_model(Gain().with_(phase_shift(parameter="gain"))).checks if c.status == "failed"]
+    assert failed.name == "identified"
 
 
 def test_the_simulator_plays_what_the_filter_scores():

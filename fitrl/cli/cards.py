@@ -238,6 +238,8 @@ def _compatible(model: Model) -> tuple[list[tuple[str, str]], list[str]]:
     """Try every trait on the model: those that can be traced, and the names of the others."""
     fitting, others = [], []
     for name, cls in TRAITS.items():
+        if any(o.default == "" for o in cls.option_declarations().values()):
+            continue  # it needs to be told of which parameter
         try:
             trace(model.with_(cls()), _some_task(model))
         except ModelError:

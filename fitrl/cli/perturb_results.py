@@ -50,12 +50,12 @@ def with_effect(
         With the columns of the table of subjects.
     where : Manipulation
     declaration : dict
-        With the formulas.
+        With the formulas and traits that it needs.
     """
     from fitrl.perturb.inverse import declare
 
     wanted = ("traits", "options", "priors", "formulas", "subjects")
-    trials, where, formulas = declare(
+    trials, where, changed = declare(
         effect["perturbation"],
         model,
         trials,
@@ -63,7 +63,7 @@ def with_effect(
         against=effect["against"],
         **{name: declaration[name] for name in wanted},
     )
-    return trials, where, {**declaration, "formulas": formulas, "subjects": None}
+    return trials, where, {**declaration, **changed, "subjects": None}
 
 
 def write_estimate(p: Perturbation, fit: Fit, where: Manipulation, out: Path) -> RenderableType:

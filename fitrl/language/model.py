@@ -69,7 +69,7 @@ class Trait(Declared):
     """A part that composes with any model: stickiness, forgetting, a lapse.
 
     A trait declares parameters, options and state like a model, and overrides what it needs:
-    `logits`, `wrap`, `supply_rate`, `after`, `between`. Traits act in the order of ``stage`` (then name),
+    `in_phase`, `logits`, `wrap`, `supply_rate`, `after`, `between`. Traits act in the order of ``stage`` (then name),
     whatever the order in which they were given.
 
     Attributes
@@ -96,6 +96,10 @@ class Trait(Declared):
     def start(self, p: Any, task: Any, model_start: State) -> dict[str, Any]:
         """State fields of the trait at the start, by name."""
         return {}
+
+    def in_phase(self, phase: str, values: Mapping[str, Any], model: Model) -> Mapping[str, Any]:
+        """Values of the fitted parameters as they are in "learn" or in "choose"."""
+        return values
 
     def logits(self, s: State, p: Any, t: Any) -> Any:
         """Table to add to the logits, or None."""
@@ -266,12 +270,23 @@ class Model(Declared):
         """
         from fitrl.language.trial import Parameters
 
-        in_learning = self.bind({**values, **learning}, task) if learning else None
-        values = dict(values)
+        in_choice: Mapping[str, Any] = values
+        in_learning: Mapping[str, Any] = {**values, **(learning or {})}
+        for trait in self.traits:
+            in_choice = trait.in_phase("choose", in_choice, self)
+            in_learning = trait.in_phase("learn", in_learning, self)
+        derived, choice = self.derived(), self._namespace(in_choice, task)
+        if all(in_learning[name] is value for name, value in in_choice.items()):
+            return Parameters(choice, derived)
+        return Parameters(choice, derived, Parameters(self._namespace(in_learning, task), derived))
+
+    def _namespace(self, values: Mapping[str, Any], task: Any) -> dict[str, Any]:
+        """Put parameters with a value per option together."""
+        found = dict(values)
         for name, parameter in self.parameters().items():
             if parameter.per_option:
-                values[name] = table([0.0, *[values.pop(f"{name}_{k}") for k in range(1, task.n_options)]])
-        return Parameters(values, self.derived(), in_learning)
+                found[name] = table([0.0, *[found.pop(f"{name}_{k}") for k in range(1, task.n_options)]])
+        return found
 
     def start_state(self, p: Any, task: Any) -> State:
         """Start of the model with the fields of its traits."""

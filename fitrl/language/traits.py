@@ -7,15 +7,17 @@ decay (forgetting).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fitrl.errors import ModelError
 from fitrl.language.model import Model, Trait
+from fitrl.language.parameters import Parameter, latent, option, real, unit
 from fitrl.language.parameters import lapse as small_probability
-from fitrl.language.parameters import latent, option, real, unit
 from fitrl.language.policies import Mix, Probabilities, Uniform, mix, uniform
-from fitrl.language.state import State
-from fitrl.language.tables import filled, onehot, where
+from fitrl.language.state import State, unknown
+from fitrl.language.tables import exp, filled, onehot, where
 
 
 class Stickiness(Trait):
@@ -257,6 +259,60 @@ class ConfirmationBias(Trait):
         t.record(rpe_forgone=rpe)
 
 
+class PhaseShift(Trait):
+    """Let a parameter that acts in learning and in choice have another value in one of the two.
+
+    ``phase_shift:parameter=gain,phase=learn`` adds the parameter gain_learn, what is added to gain on its link scale
+    (logit or log, else none) where the next state is computed; in choice gain stays what it is. Of a subject both
+    differ, so that a formula such as ``gain_learn ~ drug + (drug | subject)`` says what a drug does to learning alone.
+
+    Identifiability: only where both phases tell of the parameter by themselves; look at its recovery first. A parameter
+    that acts in one phase cannot be told apart from its shift (`fitrl models NAME` prints the phases).
+    """
+
+    name = "phase_shift"
+    stage = 5
+    parameter = option("", "the parameter, which needs a value in each phase")
+    phase = option("learn", "the phase in which it is shifted", ("learn", "choose"))
+
+    @property
+    def shift(self) -> str:
+        """Name of the parameter that is added."""
+        return f"{self.options['parameter']}_{self.options['phase']}"
+
+    def parameters(self) -> dict:  # noqa: D102
+        if not self.options["parameter"]:
+            return {}
+        what = f"shift of {self.options['parameter']} in phase {self.options['phase']}, on its link scale"
+        return {self.shift: replace(real(what, location=(0.0, 0.5), usual=(-0.5, 0.5)), name=self.shift)}
+
+    def check(self, model: Model) -> None:  # noqa: D102
+        name, declared = self.options["parameter"], {**model.parameters()}
+        declared.pop(self.shift, None)
+        if name not in declared:
+            which = unknown("parameter", name, declared) if name else f"It can be {', '.join(declared)}."
+            raise ModelError(f"phase_shift needs the parameter that is shifted (phase_shift:parameter=NAME). {which}")
+        p = declared[name]
+        if p.per_option or (p.link == "identity" and p.unit) or p.link == "probit_approx":
+            raise ModelError(f"phase_shift cannot shift {name}, which has a value per option, a unit or a probit link.")
+
+    def in_phase(self, phase: str, values: Mapping[str, Any], model: Model) -> Mapping[str, Any]:  # noqa: D102
+        if phase != self.options["phase"]:
+            return values
+        name = self.options["parameter"]
+        return {**values, name: _shifted(model.parameters()[name], values[name], values[self.shift])}
+
+
+def _shifted(parameter: Parameter, value: Any, shift: Any) -> Any:
+    """Move a value on its link scale; one at a bound stays there."""
+    if parameter.link == "identity":
+        return value + shift
+    if parameter.link == "log":
+        return parameter.lower + (value - parameter.lower) * exp(shift)
+    grown = (value - parameter.lower) * exp(shift)  # the odds of the value, without its logarithm
+    return parameter.lower + (parameter.upper - parameter.lower) * grown / (parameter.upper - value + grown)
+
+
 def _choice(trait: Trait, task: Any) -> str:
     """Name the choice that the trait acts on."""
     return trait.on or task.choices()[0]
@@ -269,10 +325,10 @@ lapse = Lapse
 dual_alpha = DualAlpha
 counterfactual = Counterfactual
 confirmation_bias = ConfirmationBias
+phase_shift = PhaseShift
 
-TRAITS: dict[str, type[Trait]] = {
-    cls.name: cls for cls in (Stickiness, ChoiceTrace, Forgetting, Lapse, DualAlpha, Counterfactual, ConfirmationBias)
-}
+_ALL = (Stickiness, ChoiceTrace, Forgetting, Lapse, DualAlpha, Counterfactual, ConfirmationBias, PhaseShift)
+TRAITS: dict[str, type[Trait]] = {cls.name: cls for cls in _ALL}
 
 __all__ = [
     "TRAITS",
@@ -282,6 +338,7 @@ __all__ = [
     "DualAlpha",
     "Forgetting",
     "Lapse",
+    "PhaseShift",
     "Stickiness",
     "choice_trace",
     "confirmation_bias",
@@ -289,5 +346,6 @@ __all__ = [
     "dual_alpha",
     "forgetting",
     "lapse",
+    "phase_shift",
     "stickiness",
 ]

@@ -305,7 +305,7 @@ def do(job: Job) -> str:
             result["status"] = "settled" if settled else "not settled"
         stated = coefficients(p, found.fit.plan.model, found.fit.trials.task)
         result["estimates"] = [
-            {"parameter": c.param, "effect": column if c.measure is None else f"{column}:{c.measure}"}
+            {"parameter": c.moves, "effect": column if c.measure is None else f"{column}:{c.measure}"}
             | {"truth": _truth(c, job.truth)}
             | {"mean": row["post_mean"], "sd": row["post_sd"]}
             | {"lower": row["hdi95_lower"], "upper": row["hdi95_upper"]}

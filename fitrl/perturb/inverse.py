@@ -20,6 +20,7 @@ from fitrl.hierarchy.formula import parse_formula
 from fitrl.hierarchy.plan import unit_factor
 from fitrl.language.model import Model
 from fitrl.language.state import unknown
+from fitrl.language.traits import PhaseShift
 from fitrl.perturb.perturbation import Perturbation, Target
 from fitrl.perturb.phases import phases
 from fitrl.perturb.targets import Place, placed, size_on_link
@@ -34,18 +35,26 @@ class Coefficient:
     Attributes
     ----------
     param : str
-        The parameter that it moves.
+        The parameter of the model that changes.
     target : Target
     size : float
         What the perturbation states, on the link scale of the model, in the unit of the target.
     measure : str or None
         Of a moderator: the coefficient then is the change of the effect per standard deviation of this measure.
+    phase : {"both", "learn", "choose"}
+        Where it changes; "both" wherever the parameter acts.
     """
 
     param: str
     target: Target
     size: float
     measure: str | None = None
+    phase: str = "both"
+
+    @property
+    def moves(self) -> str:
+        """Parameter of the fit that has the coefficient: that of `PhaseShift` for a change in one of two phases."""
+        return self.param if self.phase == "both" else PhaseShift(parameter=self.param, phase=self.phase).shift
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,8 @@ def estimate(
     Raises
     ------
     ModelError
-        If the perturbation cannot be a coefficient: it sets, freezes or drops, changes one of two phases, or is a
-        single case; or the model does not have what it changes.
+        If the perturbation cannot be a coefficient: it sets, freezes or drops, or is a single case; or the model does
+        not have what it changes.
     DataError
         If there is no such column or level.
 
@@ -149,6 +158,10 @@ def estimate(
     normal(0, 0.5) on the logit and normal(0, 0.3) on the log link (`fitrl.hierarchy.priors.effect_priors`), which pull
     large effects towards 0.
 
+    A parameter that acts in learning and in choice, changed in one of them, takes two values in a trial: the fit gets
+    the trait `fitrl.language.traits.PhaseShift`, whose parameter (``gain_learn``, what learning adds to ``gain``) has
+    the formula. The two phases may differ without the perturbation, too, which the data have to tell apart.
+
     Examples
     --------
     >>> blocker = fitrl.Perturbation("blocker", (fitrl.Target("beta", -0.5, unit="sd"),))
@@ -156,10 +169,10 @@ def estimate(
     >>> print(found.fit.verdict, found.table)  # doctest: +SKIP
     """
     same = {name: declaration[name] for name in ("traits", "options", "priors") if name in declaration}
-    trials, where, texts = declare(
+    trials, where, changed = declare(
         perturbation, model, trials, on=on, against=against, formulas=formulas, subjects=subjects, **same
     )
-    found = fit(model, trials, formulas=texts, **declaration)
+    found = fit(model, trials, **{**declaration, **changed})
     return Estimate(perturbation, found, read_off(perturbation, found, where))
 
 
@@ -173,7 +186,7 @@ def declare(
     formulas: Mapping[str, str] | None = None,
     subjects: str | Path | pd.DataFrame | None = None,
     **declaration: Any,
-) -> tuple[Trials, Manipulation, dict[str, str]]:
+) -> tuple[Trials, Manipulation, dict[str, Any]]:
     """Find what `estimate` is to fit, before anything is sampled.
 
     Parameters
@@ -188,12 +201,21 @@ def declare(
     trials : Trials
         With the columns of `subjects`.
     where : Manipulation
-    formulas : dict of str to str
-        All that `fitrl.fit` needs.
+    changed : dict
+        Arguments of `fitrl.fit` in place of those that were given: formulas and traits.
     """
     plan, trials, _ = prepare(model, trials, subjects=subjects, **declaration)
     where = manipulation(trials, on, against)
-    return trials, where, formulas_of(perturbation, plan.model, trials.task, where, formulas)
+    found = formulas_of(perturbation, plan.model, trials.task, where, formulas)
+    own = [trait.label for trait in plan.model.traits]
+    apart = [trait for trait in _apart(perturbation, plan.model, trials.task) if trait.label not in own]
+    return trials, where, {"formulas": found, "traits": [*declaration.get("traits", ()), *apart]}
+
+
+def _apart(perturbation: Perturbation, model: Model, task: Any) -> list[PhaseShift]:
+    """Traits that a model needs so that a perturbation can be coefficients of it."""
+    changes = {c.param: c.phase for c in coefficients(perturbation, model, task) if c.phase != "both"}
+    return [PhaseShift(parameter=name, phase=phase) for name, phase in changes.items()]
 
 
 def manipulation(trials: Trials, on: Mapping[str, Any], against: Any = None) -> Manipulation:
@@ -274,21 +296,18 @@ def coefficients(perturbation: Perturbation, model: Model, task: Any) -> list[Co
         size = size_on_link(place.target, fitted[place.param])
         if size is None:
             raise ModelError(f"{perturbation.id}: {_not_a_shift(place)}")
-        if place.phase != "both":
-            other = "choose" if place.phase == "learn" else "learn"
-            raise ModelError(
-                f"{perturbation.id} changes {place.param} in phase {place.phase} only, but in {model.describe()} it "
-                f"acts in {other} as well, and a fit has one value for both. Estimate it with "
-                f'dataclasses.replace(p, phase="both"), or write a model with a parameter for each phase.'
-            )
         if any(place.param == other.param for other in found):
             raise ModelError(
                 f"{perturbation.id} changes {place.param} twice; data show the sum. Write it as one target."
             )
         m = perturbation.moderator
-        found.append(Coefficient(place.param, place.target, size * (1.0 if m is None else m.m0)))
+        found.append(Coefficient(place.param, place.target, size * (1.0 if m is None else m.m0), None, place.phase))
         if m is not None:
-            found.append(Coefficient(place.param, place.target, size * m.m1, m.measure))
+            found.append(Coefficient(place.param, place.target, size * m.m1, m.measure, place.phase))
+    if len({c.param for c in found if c.phase != "both"}) > 1:
+        raise ModelError(
+            f"{perturbation.id} changes several parameters in one of two phases; a fit can take one of them apart."
+        )
     return found
 
 
@@ -336,7 +355,7 @@ def formulas_of(
     """
     found = dict(formulas or {})
     for coefficient in coefficients(perturbation, model, task):
-        name, needed = coefficient.param, {where.column, coefficient.measure or where.column}
+        name, needed = coefficient.moves, {where.column, coefficient.measure or where.column}
         if formulas and name in formulas:
             terms = parse_formula(name, formulas[name]).terms
             if needed not in [set(term) for term in terms]:
@@ -370,7 +389,7 @@ def read_off(perturbation: Perturbation, found: Fit, where: Manipulation) -> pd.
     """
     rows = []
     for coefficient in coefficients(perturbation, found.plan.model, found.trials.task):
-        name = coefficient.param
+        name = coefficient.moves
         weighted: list[tuple[float, dict[str, Any]]]
         weighted = [(1.0, {where.column: where.present}), (-1.0, {where.column: where.absent})]
         label = where.label()
