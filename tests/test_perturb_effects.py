@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from fitrl.language import Model, State, positive, softmax, unit
 from fitrl.perturb.lookalikes import lookalikes
 from fitrl.perturb.signatures import compare_signatures, dose_response, signatures_of
 from fitrl.tasks import Bandit
+
+USER_MODELS = Path(__file__).parent / "user_models"
 
 SMALL = {"subjects": 4, "trials": 12, "random_seed": 1}
 
@@ -344,6 +347,8 @@ def test_all_conditions_meet_the_same_world():
         ),
         ("two_step_split", {}, {"stay", "second choice"}),
         ("two_step_kool", {}, {"stay"}),
+        ("rlwm", {}, {"set_size"}),
+        (str(USER_MODELS / "gamble_pass.py"), {}, {"shares"}),
     ],
 )
 def test_every_task_has_signatures(model, settings, expected):
@@ -351,6 +356,15 @@ def test_every_task_has_signatures(model, settings, expected):
     table = signatures_of(made.trials)
     assert set(table["signature"]) == expected
     assert table["mean"].between(0, 1).all()
+
+
+def test_signatures_of_ones_own_task_are_those_of_its_predictions():
+    made = fitrl.simulate(str(USER_MODELS / "gamble_pass.py"), subjects=6, trials=60, random_seed=1)
+    shares = signatures_of(made.trials).set_index("x")["mean"]
+    frame = made.frame
+    assert shares.index.tolist() == ["choice 1", *(f"choice 1, stimulus {k}" for k in (1, 2, 3))]
+    by_subject = frame.assign(took=frame["choice"].astype(int)).groupby("subject")["took"].mean()
+    np.testing.assert_allclose(shares["choice 1"], by_subject.mean(), rtol=1e-12)
 
 
 def test_signatures_of_kools_task_by_hand():

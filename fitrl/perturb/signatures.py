@@ -13,6 +13,7 @@ from fitrl.errors import ModelError
 from fitrl.perturb.perturbation import Perturbation
 from fitrl.perturb.population import Population
 from fitrl.tasks import signatures as sg
+from fitrl.tasks.families import family, shown
 from fitrl.tasks.scoring import offer_sets
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def signatures_of(trials: Trials) -> pd.DataFrame:
         of options), ``reversal``, ``transfer`` (choose the best, avoid the worst), ``rate by phase``, as far as the
         task has them. Daw's two-step task: ``stay`` by reward and transition, ``second choice`` (of the better
         option); Kool's: ``stay`` by outcome and start state. Stimuli and actions: ``set_size``, learning by the number
-        of stimuli. Any other task: the share of each option. Measured responses, such as response times: their means.
+        of stimuli. Any other task: ``shares`` of each option, by what is shown. Measured responses, such as response
+        times: their means.
 
     Raises
     ------
@@ -55,16 +57,7 @@ def signatures_of(trials: Trials) -> pd.DataFrame:
     ['stay', 'learning']
     """
     frame, task = trials.frame, trials.task
-    if {"choice1", "choice2", "state2", "outcome"} <= set(frame):
-        found = {"stay": sg.stay_by_transition(frame), "second choice": _second_choice(frame)}
-    elif {"choice1", "state1", "state2", "outcome"} <= set(frame):
-        found = {"stay": sg.stay_by_start(frame)}
-    elif {"stimulus", "set_size", "choice", "outcome"} <= set(frame):
-        found = {"set_size": sg.learning_by_set_size(frame, task.n_options, most=6)}
-    elif "outcome" in frame and task.choices() == ("choice",):
-        found = _one_choice(trials)
-    else:
-        found = {name: _shares(frame, name, task.codings.get(name, task.labels)) for name in task.choices()}
+    found = _OF_FAMILY[family(task, frame)](trials)
     for column in task.columns:
         if column.kind == "number" and column.name in frame:
             value = np.where(frame[f"mask_{column.name}"], frame[column.name], np.nan)
@@ -165,7 +158,19 @@ def standardised(table: pd.DataFrame, baseline: pd.DataFrame) -> np.ndarray:
     return np.divide(difference, sd, out=out, where=sd > 0)
 
 
-def _one_choice(trials: Trials) -> dict[str, pd.DataFrame]:
+def _transitions(trials: Trials) -> dict[str, pd.DataFrame]:
+    return {"stay": sg.stay_by_transition(trials.frame), "second choice": _second_choice(trials.frame)}
+
+
+def _goals(trials: Trials) -> dict[str, pd.DataFrame]:
+    return {"stay": sg.stay_by_start(trials.frame)}
+
+
+def _associations(trials: Trials) -> dict[str, pd.DataFrame]:
+    return {"set_size": sg.learning_by_set_size(trials.frame, trials.task.n_options, most=6)}
+
+
+def _bandit(trials: Trials) -> dict[str, pd.DataFrame]:
     frame, task = trials.frame, trials.task
     values = sg.option_values(frame, task.n_options)
     correct = sg.correct_choice(frame, task.n_options, values)[0]
@@ -205,10 +210,15 @@ def _second_choice(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _shares(frame: pd.DataFrame, name: str, labels: Sequence[str]) -> pd.DataFrame:
-    given = frame[f"mask_{name}"].to_numpy()
-    choice = frame[name].to_numpy()
-    return _by_subject(frame, {label: np.where(given, choice == k, np.nan) for k, label in enumerate(labels)})
+def _other(trials: Trials) -> dict[str, pd.DataFrame]:
+    frame, task = trials.frame, trials.task
+    cue = shown(task, frame)
+    levels = task.codings[cue] if cue is not None else ()
+    parts = [
+        sg.choice_shares(frame, name, task.codings.get(name, task.labels), cue=cue, levels=levels)
+        for name in task.choices()
+    ]
+    return {"shares": pd.concat(parts, ignore_index=True)} if parts else {}
 
 
 def _by_subject(frame: pd.DataFrame, values: Per) -> pd.DataFrame:
@@ -223,3 +233,12 @@ def _by_subject(frame: pd.DataFrame, values: Per) -> pd.DataFrame:
             "n_subjects": n,
         }
     ).reset_index(drop=True)
+
+
+_OF_FAMILY = {
+    "transitions": _transitions,
+    "goals": _goals,
+    "associations": _associations,
+    "bandit": _bandit,
+    "other": _other,
+}

@@ -10,17 +10,13 @@ import pandas as pd
 
 from fitrl.errors import FitError
 from fitrl.tasks import signatures
-from fitrl.tasks.bandit import Bandit
+from fitrl.tasks.families import family, shown
 from fitrl.tasks.scoring import offer_sets
-from fitrl.tasks.stimulus_action import StimulusAction
-from fitrl.tasks.twostep import TwoStep, TwoStepKool
 
 if TYPE_CHECKING:
     from fitrl.show.predictions import Behaviour
 
 Tables = dict[str, Any]
-
-_MOST_LEVELS = 12  # of a cue, beyond which shares at each of them say little
 
 
 def names(data: Behaviour) -> tuple[str, ...]:
@@ -31,8 +27,8 @@ def names(data: Behaviour) -> tuple[str, ...]:
     data : Behaviour
         Of a fit.
     """
-    own = _of_family(data)
-    return tuple(own) if own is not None else _bandit_names(data)
+    own = _signatures(data)
+    return _bandit_names(data) if own is _BANDIT else tuple(own)
 
 
 def tables(data: Behaviour, name: str) -> Tables:
@@ -50,8 +46,7 @@ def tables(data: Behaviour, name: str) -> Tables:
     FitError
         If the task has no such signature.
     """
-    own = _of_family(data)
-    known = _BANDIT if own is None else own
+    known = _signatures(data)
     if name not in known:
         task = type(data.fit.trials.task).__name__
         draw = ", ".join(f"plot_{other}" for other in names(data))
@@ -59,16 +54,9 @@ def tables(data: Behaviour, name: str) -> Tables:
     return known[name](data)
 
 
-def _of_family(data: Behaviour) -> dict[str, Callable[[Behaviour], Tables]] | None:
-    """Signatures of a task by name; None for a bandit, which has them as far as its data have what they need."""
-    task = data.fit.trials.task
-    for kind, own in _FAMILIES.items():
-        if isinstance(task, kind):
-            return own
-    shows = any(column.kind == "cue" and column.name in data.frame for column in task.columns)
-    if isinstance(task, Bandit) or (task.choices() == ("choice",) and "outcome" in data.frame and not shows):
-        return None
-    return {"shares": _shares}
+def _signatures(data: Behaviour) -> dict[str, Callable[[Behaviour], Tables]]:
+    """Signatures of a task by name; a bandit has them as far as its data have what they need."""
+    return _FAMILIES[family(data.fit.trials.task, data.frame)]
 
 
 def _bandit_names(data: Behaviour) -> tuple[str, ...]:
@@ -174,9 +162,8 @@ def _set_size(data: Behaviour) -> Tables:
 
 
 def _shares(data: Behaviour) -> Tables:
-    task, frame = data.fit.trials.task, data.frame
-    cues = [column.name for column in task.columns if column.kind == "cue" and column.name in frame]
-    cue = next((name for name in cues if len(task.codings[name]) <= _MOST_LEVELS), None)
+    task = data.fit.trials.task
+    cue = shown(task, data.frame)
     levels = task.codings[cue] if cue is not None else ()
     parts = []
     for name in data.predictions.one_step:
@@ -200,8 +187,10 @@ _BANDIT: dict[str, Callable[[Behaviour], Tables]] = {
     "transfer": _transfer,
     "reversal": _reversal,
 }
-_FAMILIES: dict[type, dict[str, Callable[[Behaviour], Tables]]] = {
-    TwoStep: {"stay": _stay_by_transition},
-    TwoStepKool: {"stay": _stay_by_start},
-    StimulusAction: {"set_size": _set_size},
+_FAMILIES: dict[str, dict[str, Callable[[Behaviour], Tables]]] = {
+    "transitions": {"stay": _stay_by_transition},
+    "goals": {"stay": _stay_by_start},
+    "associations": {"set_size": _set_size},
+    "bandit": _BANDIT,
+    "other": {"shares": _shares},
 }
