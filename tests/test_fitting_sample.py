@@ -1,5 +1,9 @@
 """The retry ladder, the door to pm.sample, and what is left after an interruption."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import nutpie
 import pymc as pm
@@ -178,3 +182,17 @@ def test_a_jax_sampler_agrees():
         a, b = ours[name].to_numpy(), theirs[name].to_numpy()
         assert abs(a.mean() - b.mean()) < 0.25 * a.std(), name
         assert b.std() == pytest.approx(a.std(), rel=0.25), name
+
+
+ONE_FIT = """
+import fitrl
+data = fitrl.simulate("q_learning", subjects=4, trials=20, random_seed=1)
+fitrl.fit("q_learning", data.trials, draws=20, tune=20, chains=1, progressbar=False, random_seed=1)
+"""
+
+
+def test_a_fit_leaves_nothing_in_the_temporary_directory(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", ONE_FIT]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 
 from fitrl.engine.emit import UnsupportedOperation
@@ -22,6 +24,11 @@ from fitrl.errors import ModelError
 log = logging.getLogger("fitrl")
 
 ENGINES = ("fast", "reference")
+
+# PyTensor leaves some twenty files of generated text per fit in the temporary directory, for good, unless it is told
+# where to keep them: then they have the same names in every process, and old ones are removed.
+if getattr(pytensor.config, "generated_src_dir", None) == "":
+    pytensor.config.generated_src_dir = str(Path(pytensor.config.compiledir) / "generated_sources")
 
 _TRIALS_PER_WORKER = 30_000  # at 5 to 90 ns each ten times what it costs to start a thread, or more
 
