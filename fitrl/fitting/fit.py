@@ -21,6 +21,7 @@ import fitrl.models
 from fitrl.data import Trials, read_trials
 from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import diagnostics
+from fitrl.fitting.modes import redraw, stuck
 from fitrl.fitting.pilot import look
 from fitrl.fitting.sample import check_sample_kwargs, cores_per_chain, sample
 from fitrl.fitting.spec import FitSpec, ParameterSpec
@@ -189,7 +190,9 @@ def fit(
 
     Notes
     -----
-    Divergences lead to another run at target acceptance 0.95, then 0.99, logged in ``spec.attempts``.
+    Divergences lead to another run at target acceptance 0.95, then 0.99, logged in ``spec.attempts``. Single subjects
+    whose chains stayed in different modes are drawn anew, given the population, which the verdict says
+    (`fitrl.fitting.modes`).
     Ctrl-C keeps what was sampled; the verdict then says that the fit was interrupted.
 
     Examples
@@ -256,7 +259,18 @@ def fit(
     _label_cells(idata, plan, trials)
     _label_observations(idata, trials)
     known = None if quick else _subject_diagnostics(idata, spec.parameters)
-    verdict = judge(idata, spec.parameters, quick=quick, attempts=attempts, known=known)
+    redrawn: tuple[str, ...] = ()
+    if known is not None and (who := stuck(known, pymc_model, plan, idata)):
+        started = time.perf_counter()
+        names = tuple(str(trials.subjects[i]) for i in who)
+        log.info("Chains stayed in different modes of subject %s; drawing anew, with jumps.", ", ".join(names))
+        try:
+            redraw(pymc_model, plan, trials, idata, who, seed)
+            known, redrawn = _subject_diagnostics(idata, spec.parameters), names
+        except KeyboardInterrupt:
+            log.warning("Interrupted: these subjects stay as they were sampled.")
+        spec.timings["redraw"] = time.perf_counter() - started
+    verdict = judge(idata, spec.parameters, quick=quick, attempts=attempts, known=known, redrawn=redrawn)
     result = Fit(spec, trials, idata, verdict)
     # Made already: no need to make them again.
     result.__dict__.update(plan=plan, model=pymc_model, diagnostics=known)

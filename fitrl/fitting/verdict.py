@@ -86,6 +86,8 @@ class Verdict:
     attempts : tuple of dict
         Log of the retries: ``{"target_accept": 0.9, "divergences": 3}``, the last one being this fit;
         with ``"interrupted": True`` if it was stopped before its end.
+    redrawn : tuple of str
+        Subjects whose chains stayed in different modes, and whose values were drawn anew (`fitrl.fitting.modes`).
     """
 
     status: str
@@ -93,6 +95,7 @@ class Verdict:
     n_chains: int
     n_draws: int
     attempts: tuple[dict[str, Any], ...] = ()
+    redrawn: tuple[str, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -123,6 +126,12 @@ class Verdict:
         if len(self.attempts) > 1:
             log = (f"{a['divergences']} at target acceptance {a['target_accept']:g}" for a in self.attempts)
             lines.append(f"note: repeated because of divergences ({', '.join(log)})")
+        if self.redrawn:
+            s = "s" if len(self.redrawn) > 1 else ""
+            lines.append(
+                f"note: two sets of values explain the choices of subject{s} {', '.join(self.redrawn)}, and chains "
+                "stayed in one of them each; drawn anew given the population, with jumps between the two"
+            )
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -159,6 +168,7 @@ class Verdict:
             "n_chains": self.n_chains,
             "n_draws": self.n_draws,
             "attempts": [dict(a) for a in self.attempts],
+            "redrawn": list(self.redrawn),
             "checks": [asdict(c) for c in self.checks],
         }
 
@@ -178,6 +188,7 @@ class Verdict:
                 n_chains=raw["n_chains"],
                 n_draws=raw["n_draws"],
                 attempts=tuple(dict(a) for a in raw["attempts"]),
+                redrawn=tuple(raw.get("redrawn", ())),
             )
         except (KeyError, TypeError) as error:
             raise FitError(
@@ -193,6 +204,7 @@ def judge(
     quick: bool = False,
     attempts: Sequence[Mapping[str, Any]] = (),
     known: Mapping[str, xr.Dataset] | None = None,
+    redrawn: Sequence[str] = (),
 ) -> Verdict:
     """Pass the convergence gate over a fit.
 
@@ -212,6 +224,8 @@ def judge(
         Log of the retries, the last one being this fit.
     known : mapping of str to Dataset, optional
         The `diagnostics` of the subjects' natural-scale values, if they are known; computed otherwise.
+    redrawn : sequence of str
+        Subjects whose values were drawn anew.
 
     Returns
     -------
@@ -255,7 +269,7 @@ def judge(
         *_subject_checks(subject, known, with_mcse=not group.data_vars),
     ]
     failed = any(c.level == "fail" and not c.passed for c in checks)
-    return Verdict("not converged" if failed else "converged", tuple(checks), *size, log)
+    return Verdict("not converged" if failed else "converged", tuple(checks), *size, log, tuple(redrawn))
 
 
 def _levels(posterior: xr.Dataset, parameters: Sequence[ParameterSpec]) -> tuple[xr.Dataset, xr.Dataset]:

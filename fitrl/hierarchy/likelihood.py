@@ -38,6 +38,34 @@ def plan_likelihood(plan: Plan, program: Program, trials: Trials, engine: str, n
     return make_likelihood(program, columns, columns["sequence"], index, scored_rows(program, trials), engine, n_cores)
 
 
+def part_of_likelihood(
+    plan: Plan, program: Program, trials: Trials, subjects: list[int]
+) -> tuple[Likelihood, dict[str, np.ndarray]]:
+    """Prepare the likelihood of some subjects alone.
+
+    Parameters
+    ----------
+    plan, program, trials
+        Of all subjects.
+    subjects : list of int
+        Their positions.
+
+    Returns
+    -------
+    likelihood : Likelihood
+        It takes the values of every cell, of all subjects.
+    rows : dict of str to ndarray of int
+        Rows of the trial table that it scores, per emission.
+    """
+    columns = trial_columns(plan.model, trials)
+    kept = np.flatnonzero(np.isin(trials.frame["subject_idx"].to_numpy(), subjects))
+    sequences, sequence = np.unique(columns["sequence"][kept], return_inverse=True)
+    index = {n: Located(None, d.index[kept if d.by_row else sequences], d.by_row) for n, d in plan.designs.items()}
+    scored = {name: np.flatnonzero(np.isin(kept, rows)) for name, rows in scored_rows(program, trials).items()}
+    part = {name: column[kept] for name, column in columns.items()}
+    return make_likelihood(program, part, sequence, index, scored), {name: kept[at] for name, at in scored.items()}
+
+
 def add_observed(
     plan: Plan, program: Program, trials: Trials, values: Mapping[str, Any], engine: str, n_cores: int = 1
 ) -> None:

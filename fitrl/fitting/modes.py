@@ -1,0 +1,184 @@
+"""Subjects whose chains stayed in different modes: their values are drawn anew, by jumps, given the population.
+
+Of many people one or two have choices that two sets of values explain about equally well, such as a high learning rate
+with a low inverse temperature and the reverse. Chains hardly ever pass from one to the other, so that this subject does
+not converge, however long they run, although hundreds of others and the population did long ago.
+
+Given the population, a subject's values depend on this subject's choices alone. A Metropolis step that leaves that
+conditional distribution as it is, applied to every draw, leaves the joint posterior as it is, too (one more step of a
+Gibbs sampler); its proposals come from what all chains found together, and jump. What it cannot mend is a population
+that has not converged: that is still judged by its own draws.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+import xarray as xr
+from pytensor.graph.replace import clone_replace
+from scipy import stats
+
+from fitrl.engine.trace import trace
+from fitrl.fitting.verdict import R_HAT_SUBJECT
+from fitrl.hierarchy.likelihood import part_of_likelihood
+
+if TYPE_CHECKING:
+    from fitrl.data import Trials
+    from fitrl.hierarchy.plan import Plan
+
+log = logging.getLogger("fitrl")
+
+MOST = 0.05  # share of the subjects; if more of them have not converged, it is no matter of single ones
+_STEPS = 20
+_DF = 5  # of the proposals: tails heavier than those of what they are to find
+
+
+def stuck(known: Mapping[str, xr.Dataset], model: pm.Model, plan: Plan, idata: xr.DataTree) -> list[int]:
+    """Find single subjects whose chains do not agree.
+
+    Parameters
+    ----------
+    known : mapping of str to Dataset
+        Diagnostics of the values of all subjects, or of their cells.
+    model : pymc.Model
+        What was sampled.
+    plan : Plan
+    idata : DataTree
+        Its draws.
+
+    Returns
+    -------
+    list of int
+        Positions of subjects of whom a value has an R-hat above `R_HAT_SUBJECT`; empty if there are none, if they are
+        too many for this to be a matter of single subjects, or if the draws lack what it takes to redraw them.
+    """
+    kept = all(rv.name in idata["posterior"] for rv in model.free_RVs)
+    if not kept or not _own(model) or idata["posterior"].sizes["chain"] < 2:
+        return []
+    found: set[int] = set()
+    for name in plan.estimated:
+        r_hat = known["r_hat"][name].to_numpy()
+        found |= set(plan.designs[name].subject[r_hat > R_HAT_SUBJECT].tolist())
+    n_subjects = len(model.coords["subject"])
+    return sorted(found) if len(found) <= MOST * n_subjects else []
+
+
+def redraw(
+    model: pm.Model, plan: Plan, trials: Trials, idata: xr.DataTree, subjects: list[int], random_seed: int
+) -> None:
+    """Draw the values of some subjects anew, given the population in each draw, and put them into the posterior.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        What was sampled.
+    plan, trials
+        What it was built from.
+    idata : DataTree
+        Its posterior, with every free variable, gets other draws of these subjects: of the free variables and of the
+        values made of them.
+    subjects : list of int
+        Positions of the subjects.
+    random_seed : int
+
+    Notes
+    -----
+    Independence Metropolis steps (Tierney 1994, Annals of Statistics, 10.1214/aos/1176325750), 20 per draw, with
+    proposals from a mixture of t distributions, one for what each chain found of the subject and one for all together.
+    """
+    posterior, own = idata["posterior"].to_dataset(), _own(model)
+    evaluate = _compiled(model, plan, trials, own, subjects)
+    draws = {rv.name: posterior[rv.name].transpose("chain", "draw", ...).to_numpy() for rv in model.free_RVs}
+    sizes = posterior.sizes["chain"], posterior.sizes["draw"]
+    flat = {name: values.reshape(-1, *values.shape[2:]).copy() for name, values in draws.items()}
+    rng = np.random.default_rng([random_seed, 136])
+    # Shapes: (draw, step, subject, variable).
+    shape = (sizes[0] * sizes[1], _STEPS)
+    found = np.stack([draws[rv.name][..., subjects] for rv in own], axis=-1)
+    proposed, current = np.empty((*shape, len(subjects), len(own))), np.empty((shape[0], len(subjects)))
+    of_proposed = np.empty((*shape, len(subjects)))
+    for i in range(len(subjects)):
+        mixture = _mixture(found[:, :, i])
+        which = rng.integers(len(mixture), size=shape)
+        for k, component in enumerate(mixture):
+            proposed[which == k, i] = component.rvs((which == k).sum(), random_state=rng).reshape(-1, len(own))
+        of_proposed[..., i] = _log_density(mixture, proposed[..., i, :])
+        current[:, i] = _log_density(mixture, found[:, :, i].reshape(shape[0], -1))
+    uniform = np.log(rng.random((*shape, len(subjects))))
+    accepted = np.zeros(len(subjects))
+    values: dict[str, list[np.ndarray]] = {name: [] for name in plan.estimated}
+    for d in range(shape[0]):
+        point = {name: array[d] for name, array in flat.items()}
+        target, natural = evaluate(point)
+        density = current[d]
+        for step in range(_STEPS):
+            before = {rv.name: point[rv.name][subjects] for rv in own}
+            for k, rv in enumerate(own):
+                point[rv.name][subjects] = proposed[d, step, :, k]
+            there, moved = evaluate(point)
+            yes = uniform[d, step] < (there - of_proposed[d, step]) - (target - density)
+            for rv in own:
+                point[rv.name][subjects] = np.where(yes, point[rv.name][subjects], before[rv.name])
+            target, density = np.where(yes, there, target), np.where(yes, of_proposed[d, step], density)
+            natural = moved if yes.all() else natural if not yes.any() else evaluate(point)[1]
+            accepted += yes
+        for name, at in zip(values, natural, strict=True):
+            values[name].append(at)
+    log.info("accepted jumps: %s", ", ".join(f"{share:.0%}" for share in accepted / (shape[0] * _STEPS)))
+    new = {rv.name: flat[rv.name].reshape(draws[rv.name].shape) for rv in own}
+    for name, at in values.items():
+        new[name] = posterior[name].transpose("chain", "draw", ...).to_numpy().copy()
+        new[name][..., _cells(plan, name, subjects)] = np.stack(at).reshape(*sizes, -1)
+    changed = {name: posterior[name].transpose("chain", "draw", ...).copy(data=v) for name, v in new.items()}
+    idata["posterior"] = xr.DataTree(posterior.assign(changed))
+
+
+def _own(model: pm.Model) -> list[Any]:
+    """Free variables of which every subject has one."""
+    return [rv for rv in model.free_RVs if model.named_vars_to_dims.get(rv.name) == ("subject",)]
+
+
+def _cells(plan: Plan, name: str, subjects: list[int]) -> np.ndarray:
+    """Cells of a parameter that belong to some subjects."""
+    return np.flatnonzero(np.isin(plan.designs[name].subject, subjects))
+
+
+def _compiled(model: pm.Model, plan: Plan, trials: Trials, own: list[Any], subjects: list[int]) -> Any:
+    """Compile what a draw says of some subjects: from all free variables to their log densities, and their values."""
+    inputs = {rv: rv.type() for rv in model.free_RVs}
+    values = {name: model[name] for name in plan.estimated}
+    likelihood, rows = part_of_likelihood(plan, trace(plan.model, trials.task), trials, subjects)
+    fixed = {name: np.full(trials.n_subjects, value) for name, value in plan.fixed.items()}
+    scores = likelihood.scores(values | fixed, {k: pt.as_tensor(v) for k, v in likelihood.arrays.items()}, {})
+    natural = [value[_cells(plan, name, subjects)] for name, value in values.items()]
+    outputs = [*[pm.logp(rv, inputs[rv])[subjects] for rv in own], *scores.values(), *natural]
+    function = pytensor.function(
+        list(inputs.values()), clone_replace(outputs, inputs, rebuild_strict=False), on_unused_input="ignore"
+    )
+    owners = [np.searchsorted(subjects, trials.frame["subject_idx"].to_numpy()[rows[name]]) for name in scores]
+
+    def evaluate(point: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        found = function(*[point[rv.name] for rv in inputs])
+        density = np.sum(found[: len(own)], axis=0)
+        for owner, score in zip(owners, found[len(own) : len(own) + len(scores)], strict=True):
+            density = density + np.bincount(owner, score, minlength=len(subjects))
+        return np.where(np.isnan(density), -np.inf, density), found[len(own) + len(scores) :]
+
+    return evaluate
+
+
+def _mixture(draws: np.ndarray) -> list[Any]:
+    """Distributions that a subject's draws, shape (chain, draw, variable), suggest."""
+    parts = [*draws, draws.reshape(-1, draws.shape[-1])]
+    ridge = 1e-6 * np.eye(draws.shape[-1])
+    return [stats.multivariate_t(x.mean(0), np.atleast_2d(np.cov(x.T)) + ridge, df=_DF) for x in parts]
+
+
+def _log_density(mixture: list[Any], at: np.ndarray) -> np.ndarray:
+    return np.logaddexp.reduce([component.logpdf(at) for component in mixture])
