@@ -56,16 +56,24 @@ def mikus(data):
     }
 
 
-def kirschner(data):
-    """Methamphetamine and placebo, within people, gamble or pass; fresh starts as in the authors' program."""
+def kirschner(data, *, anew=True):
+    """Methamphetamine and placebo, within people, gamble or pass; values start afresh where probabilities change."""
     raw = pd.read_csv(data / "kirschner2024_meth_reversal.csv").sort_values(["subject", "condition", "trial"])
-    first = ~raw.duplicated(["subject", "condition", "stimulus"])
-    raw = raw.assign(fresh=first.astype(int), session=raw["condition"])
+    symbol = ["subject", "condition", "stimulus"]
+    fresh = ~raw.duplicated(symbol)
+    if anew:
+        fresh |= raw.groupby(symbol)["p_win"].diff().fillna(0.0) != 0
+    raw = raw.assign(fresh=fresh.astype(int), session=raw["condition"])
     formulas = dict.fromkeys(("eta", "beta", "bias", "base", "conf"), DRUG)
     return {"model": str(USER_MODELS / "gamble_pass_surprise.py"), "trials": raw, "formulas": formulas}
 
 
-ANALYSES = {f.__name__: f for f in (turi, turi_two_rates, michely, mikus, kirschner)}
+def kirschner_once(data):
+    """The same, but a symbol starts afresh in its first trial of a session only, as in the authors' program."""
+    return kirschner(data, anew=False)
+
+
+ANALYSES = {f.__name__: f for f in (turi, turi_two_rates, michely, mikus, kirschner, kirschner_once)}
 COLUMNS = ["parameter", "effect", "post_mean", "hdi95_lower", "hdi95_upper", "prob_direction", "ess_bulk", "r_hat"]
 
 

@@ -63,6 +63,7 @@ def mikus(data, model):
 STUDIES = {
     "q_learning": ("q_learning", (), bandit2arm, "fixed"),
     "dual_alpha": ("q_learning", ("dual_alpha",), turi, "pairs"),
+    "dual_alpha_reversal": ("q_learning", ("dual_alpha",), reversal, "reversing"),
     "confirmation_bias": ("q_learning", ("confirmation_bias",), fontanesi, "pairs"),
     "reward_punishment": ("reward_punishment", (), bandit2arm, "fixed"),
     "opal": ("opal", (), turi, "pairs"),

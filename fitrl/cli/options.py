@@ -65,7 +65,7 @@ Reset = Annotated[
     typer.Option("--reset", help="When learned values start afresh."),
 ]
 Environment = Annotated[
-    Literal["fixed", "reversing", "volatile", "drifting", "pairs"] | None,
+    Literal["fixed", "reversing", "volatile", "drifting", "pairs", "decks"] | None,
     typer.Option(help="How payoffs come about; by default fixed for bandits, drifting for two-step tasks."),
 ]
 Options = Annotated[int | None, typer.Option(min=2, metavar="N", help="Number of options.")]

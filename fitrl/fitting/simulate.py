@@ -83,12 +83,12 @@ def simulate(
     traits, options
         As in `fitrl.fit`.
     environment : str, environment or World, optional
-        How payoffs come about. Bandits: "fixed" (the default), "reversing", "volatile", "drifting", "pairs" or an
-        object of `fitrl.tasks.environments`; two-step tasks: "drifting" (the default) or "fixed". For a task of your
-        own, a `fitrl.tasks.World` of this size.
+        How payoffs come about. Bandits: "fixed" (the default), "reversing", "volatile", "drifting", "pairs", "decks"
+        or an object of `fitrl.tasks.environments`; two-step tasks: "drifting" (the default) or "fixed". For a task
+        of your own, a `fitrl.tasks.World` of this size.
     n_options : int, optional
         Number of options where the environment is given by name: payoffs spread from 0.7 to 0.3 (0.8 to 0.2 for
-        reversing and volatile ones).
+        reversing and volatile ones); 2 or 4 decks.
     outcome_range : (float, float), optional
         The two outcomes, (0, 1), the default, or (-1, 1).
     parameters : DataFrame, mapping, Fit or "prior", optional

@@ -182,12 +182,61 @@ class Pairs:
         return np.concatenate([runs(training, n_trials - self.transfer), runs(every, self.transfer)])
 
 
+@dataclass(frozen=True)
+class Decks:
+    """Decks of cards: every card wins, and some cost more than they win.
+
+    Outcomes are the net of a card, between -1 and 1. Of two decks the card that was not chosen is shown, too (a
+    fictive outcome, the column ``outcome_forgone``).
+
+    Attributes
+    ----------
+    gain, loss : tuple of float
+        What a card of each deck wins, and what it costs if it costs anything, in outcomes.
+    p_loss : tuple of float
+        Share of the cards that cost something.
+
+    References
+    ----------
+    Bechara et al. 1994, Cognition, 10.1016/0010-0277(94)90018-3 (Iowa gambling task): per ten cards decks A and B win
+    1000 and lose 1250, C and D win 500 and lose 250; A and C lose in five cards, B and D in one. The default are A and
+    C in units of 200; with four decks, all of them in units of 1150.
+    Differs from the source: cards are drawn independently, each loss of a deck is the same, fictive outcomes are ours.
+    """
+
+    gain: tuple[float, ...] = (0.5, 0.25)
+    loss: tuple[float, ...] = (1.25, 0.25)
+    p_loss: tuple[float, ...] = (0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if not len(self.gain) == len(self.loss) == len(self.p_loss) >= 2:
+            raise ModelError("decks: gain, loss and p_loss have one number each for every deck, of two decks or more.")
+        if np.abs(self._nets()).max() > 1:
+            raise ModelError("decks: what a card nets must lie between -1 and 1. Divide by the largest.")
+
+    def _nets(self) -> np.ndarray:
+        """Outcomes of the two kinds of cards, shape (kind, deck): without and with a loss."""
+        gain = np.array(self.gain)
+        return np.stack([gain, gain - np.array(self.loss)])
+
+    def cards(self, n_trials: int, n_agents: int, rng: np.random.Generator) -> np.ndarray:
+        """Outcomes of the cards on top, shape (trial, deck, agent)."""
+        costs = rng.random((n_trials, len(self.gain), n_agents)) < np.array(self.p_loss)[None, :, None]
+        without, with_loss = self._nets()[:, None, :, None]
+        return np.where(costs, with_loss, without)
+
+
+IOWA = Decks(
+    tuple(x / 1150 for x in (100, 100, 50, 50)), tuple(x / 1150 for x in (250, 1250, 50, 250)), (0.5, 0.1, 0.5, 0.1)
+)
+
 ENVIRONMENTS = {
     "fixed": Fixed,
     "reversing": Reversing,
     "volatile": Volatile,
     "drifting": Drifting,
     "pairs": Pairs,
+    "decks": Decks,
 }
 
 
@@ -199,7 +248,8 @@ def named(environment: Any, n_options: int | None = None) -> Any:
     environment : str, environment or None
         A name in `ENVIRONMENTS`; None for payoffs that stay; an environment is returned as it is.
     n_options : int, optional
-        Number of options for a name: payoffs spread from 0.7 to 0.3 (0.8 to 0.2 for reversing and volatile ones).
+        Number of options for a name: payoffs spread from 0.7 to 0.3 (0.8 to 0.2 for reversing and volatile ones); 2 or
+        4 decks.
 
     Raises
     ------
@@ -218,6 +268,10 @@ def named(environment: Any, n_options: int | None = None) -> Any:
         raise ModelError(f"{environment} with {n_options} options cannot be played; give 2 or more (pairs: even).")
     if kind is Drifting:
         return Drifting(n_options)
+    if kind is Decks:
+        if n_options not in (2, 4):
+            raise ModelError(f"there are 2 or 4 decks, not {n_options}. Describe others: Decks(gain, loss, p_loss).")
+        return Decks() if n_options == 2 else IOWA
     if environment == "pairs":
         best = np.linspace(0.8, 0.6, n_options // 2)
         return kind(tuple(np.round(np.stack([best, 1 - best], axis=1).ravel(), 3).tolist()))
@@ -247,6 +301,8 @@ class BanditWorld(World):
         Where agents do not respond; None if they always do.
     notes : mapping of str to ndarray, shape (trial, agent)
         Columns of the file that agents do not see, such as the phase of the experiment.
+    fictive : bool
+        Whether the outcome of the other option is in the file, also for a model that does not look.
     """
 
     outcomes: np.ndarray
@@ -257,6 +313,7 @@ class BanditWorld(World):
     payoffs: np.ndarray | None = None
     missed: np.ndarray | None = None
     notes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fictive: bool = False
 
     def __post_init__(self) -> None:
         super().__init__(self.outcomes.shape[0], self.outcomes.shape[2])
@@ -299,8 +356,10 @@ class BanditWorld(World):
         found: dict[str, np.ndarray] = {}
         if self.offered is not None:
             found |= {f"option_{j + 1}": labels[self.offered[:, j]] for j in range(self.offered.shape[1])}
-        outcome = [self.at(i).answer("outcome", {"choice": choice}) for i, choice in enumerate(emitted["choice"])]
-        found |= super().table(task, {**emitted, "outcome": np.stack(outcome)})
+        for name in ("outcome", "outcome_forgone") if self.fictive else ("outcome",):
+            answers = [self.at(i).answer(name, {"choice": choice}) for i, choice in enumerate(emitted["choice"])]
+            emitted = {**emitted, name: np.stack(answers)}
+        found |= super().table(task, emitted)
         if self.payoffs is not None:
             found |= {f"payoff_{j + 1}": self.payoffs[:, j].round(6) for j in range(self.payoffs.shape[1])}
         return {**found, **self.notes}
@@ -318,7 +377,7 @@ class BanditWorld(World):
 
 
 def play_bandit(
-    environment: Fixed | Reversing | Volatile | Drifting | Pairs,
+    environment: Fixed | Reversing | Volatile | Drifting | Pairs | Decks,
     n_trials: int,
     n_agents: int,
     rng: np.random.Generator,
@@ -328,20 +387,25 @@ def play_bandit(
 
     Parameters
     ----------
-    environment : Fixed, Reversing, Volatile, Drifting or Pairs
+    environment : Fixed, Reversing, Volatile, Drifting, Pairs or Decks
         How payoffs come about.
     n_trials, n_agents : int
         Size.
     rng : numpy.random.Generator
         Source of randomness.
     outcome_range : (float, float)
-        The two outcomes.
+        The two outcomes; decks have their own, between -1 and 1.
 
     Returns
     -------
     task : Bandit
     world : BanditWorld
     """
+    if isinstance(environment, Decks):
+        cards = environment.cards(n_trials, n_agents, rng)
+        decks, two = cards.shape[1], cards.shape[1] == 2
+        task = Bandit(decks, _letters(decks), (-1.0, 1.0), has_forgone=two)
+        return task, BanditWorld(cards, None, np.ones((n_trials, n_agents), dtype=bool), fictive=two)
     payoffs = environment.schedule(n_trials, n_agents, rng)
     n_options = payoffs.shape[1]
     offers, shown = None, np.ones((n_trials, n_agents), dtype=bool)
@@ -351,10 +415,16 @@ def play_bandit(
         shown[n_trials - environment.transfer :] = False
     low, high = outcome_range
     outcomes = np.where(rng.random(payoffs.shape) < payoffs, high, low)
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    labels = tuple(letters[k] if n_options <= len(letters) else str(k + 1) for k in range(n_options))
-    task = Bandit(n_options, labels, outcome_range, None if offers is None else 2, has_forgone=payoffs.shape[1] == 2)
+    task = Bandit(
+        n_options, _letters(n_options), outcome_range, None if offers is None else 2, has_forgone=payoffs.shape[1] == 2
+    )
     notes = {}
     if isinstance(environment, Volatile):
         notes["phase"] = np.repeat(environment.phases(n_trials)[:, None], n_agents, axis=1)
     return task, BanditWorld(outcomes, offers, shown, payoffs=payoffs, notes=notes)
+
+
+def _letters(n_options: int) -> tuple[str, ...]:
+    """Labels of options."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return tuple(letters[k] if n_options <= len(letters) else str(k + 1) for k in range(n_options))

@@ -182,6 +182,10 @@ def replay_bandit(
     if "payoff_1" in columns:
         payoffs = np.stack([columns[f"payoff_{j + 1}"] for j in range(n_offers)], axis=1)
         payoffs = np.tile(payoffs, copies)
+    elif environment is not None and not hasattr(environment, "schedule"):
+        raise ModelError(
+            f"{type(environment).__name__} have cards of their own, not the outcomes of these data. Name another."
+        )
     elif environment is not None and all_offered:
         payoffs, simulated = environment.schedule(shape[0], shape[2], rng), SCHEDULE_SIMULATED
         if payoffs.shape != shape:
