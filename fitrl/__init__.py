@@ -69,6 +69,7 @@ _WHERE = {
     "plot_transfer": "fitrl.show.report",
     "plot_set_size": "fitrl.show.report",
     "plot_shares": "fitrl.show.report",
+    "plot_by": "fitrl.show.by",
     "FitrlError": "fitrl.errors",
     "DataError": "fitrl.errors",
     "ModelError": "fitrl.errors",

@@ -269,8 +269,12 @@ def test_a_fit_with_an_effect_on_the_command_line(made, tmp_path):
     assert "P(direction)" in result.output
     table = pd.read_csv(out / "perturbation.csv")
     assert table["parameter"].tolist() == ["alpha", "beta"]
+    assert set(pd.read_csv(out / "predictions_by_drug.csv")["drug"]) == {"placebo", "drug"}
+    assert (out / "figures" / "stay_by_drug.png").exists()
+    assert "predictions_by_drug.csv" in result.output
     assert run(*call).exit_code == 0  # without an effect, the table of the earlier fit goes
     assert not (out / "perturbation.csv").exists()
+    assert not (out / "predictions_by_drug.csv").exists()
     assert "--effect and --on go together" in run(*call, "--effect", file).output
     wrong = run(*call, "--effect", file, "--on", "drug=dug")
     assert wrong.exit_code == 2

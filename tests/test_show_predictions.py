@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import fitrl
 from fitrl import datasets
 from fitrl.errors import DataError, FitError, ModelError
 from fitrl.language import Model, State, bernoulli_logit, real
+from fitrl.show.by import write_by
 from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
 from fitrl.tasks import Column, Recorded, Task, TwoStep, signatures
 from fitrl.tasks.environments import Fixed
@@ -267,6 +269,27 @@ def test_sessions_are_looked_at_on_their_own(crossover):
         check_predictions(same, by="observed")
     with pytest.raises(DataError, match="dose"):
         check_predictions(fit, by="dose")
+
+
+def test_sessions_are_drawn_side_by_side(crossover, tmp_path):
+    draws = {name: np.full((2, 5, 12), x) for name, x in (("alpha", 0.5), ("beta", 6.0))}
+    data = Behaviour(fake_fit("q_learning", fitrl.read_trials(crossover), draws, status="not converged"))
+    fig, axes = fitrl.plot_by(data, "drug", "stay")
+    assert [ax.get_title(loc="left") for ax in axes] == ["drug: placebo", "drug: verum"]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    lowest, highest = axes[0].get_ylim()
+    for ax, part in zip(axes, data.split("drug").values(), strict=True):
+        shown = part.tables("stay")["observed"]
+        assert (shown["lower"] >= lowest).all()
+        assert (shown["upper"] <= highest).all()
+        assert ax.get_legend() is None
+        assert not any("NOT CONVERGED" in text.get_text() for text in ax.texts)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["data", "one-step", "free-running"]
+    assert "NOT CONVERGED" in fig.get_suptitle()
+    plt.close(fig)
+    assert [path.name for path in write_by(data, tmp_path, "drug")] == ["stay_by_drug.png", "learning_by_drug.png"]
+    with pytest.raises(FitError, match=r"no level of drug has the signature reversal. These data have stay, learning"):
+        fitrl.plot_by(data, "drug", "reversal")
 
 
 class Cards(Task):

@@ -125,6 +125,7 @@ def write_results(fit: Fit, out: Path) -> str:
     from fitrl.fitting.derived import derived
     from fitrl.fitting.predict import latents
     from fitrl.fitting.store import staged
+    from fitrl.show.by import factors, plain, write_by
     from fitrl.show.predictions import behaviour_of, check_predictions, outside
     from fitrl.show.report import write_figures
 
@@ -141,8 +142,13 @@ def write_results(fit: Fit, out: Path) -> str:
             table = check_predictions(data)
             table.to_csv(stage / "predictions.csv", index=False)
             said = outside(table)
+            for by in factors(fit):
+                check_predictions(data, by=by).to_csv(stage / f"predictions_by_{plain(by)}.csv", index=False)
+                write_by(data, stage / "figures", by)
         else:
             (out / "predictions.csv").unlink(missing_ok=True)  # of an earlier fit
+        for old in out.glob("predictions_by_*.csv"):  # likewise
+            old.unlink()
         (out / "perturbation.csv").unlink(missing_ok=True)  # likewise; that of this one is written after it
     return said
 
@@ -154,7 +160,8 @@ def _where(out: Path) -> Table:
     grid.add_column()
     grid.title = Text(f"\nResults in {out}{'' if str(out).endswith('/') else '/'}", style="bold")
     grid.title_justify = "left"
-    for name, what in FILES.items():
+    parts = {path.name: FILES["predictions.csv"] for path in sorted(out.glob("predictions_by_*.csv"))}
+    for name, what in {**FILES, **parts}.items():
         if name == "figures":
             names = sorted(path.stem for path in (out / "figures").glob("*.png"))
             grid.add_row(Text("  figures/"), Text(", ".join(names) or "none"))

@@ -37,6 +37,7 @@ def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any],
     """
     print_out("Loading PyMC ...", style="dim")
     from fitrl.fitting.store import load
+    from fitrl.show.by import write_by
     from fitrl.show.predictions import Behaviour, check_predictions, outside
     from fitrl.show.report import write_behaviour
 
@@ -56,7 +57,7 @@ def run_predictions(folder: Path, out: Path | None, settings: Mapping[str, Any],
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_tables({out / "predictions.csv": table})
-        written = write_behaviour(data, out, by)
+        written = write_behaviour(data, out) if by is None else write_by(data, out, by)
         print_out(f"\nWritten to {out}: predictions.csv, {', '.join(path.name for path in written)}")
     return fit.verdict.status != "not converged"
 

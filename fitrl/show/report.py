@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,24 +239,9 @@ def write_figures(fit: Fit, folder: str | Path, data: Behaviour | None = None) -
     return _write(_figures(fit, data), folder)
 
 
-def write_behaviour(data: Behaviour, folder: Path, by: str | None = None) -> list[Path]:
-    """Write a figure per signature of the behaviour in a fit, as PNG, into a folder that exists.
-
-    Parameters
-    ----------
-    data : Behaviour
-    folder : Path
-    by : str, optional
-        Column of groups or sessions; a figure for each of its levels, whose name ends the name of the file.
-    """
-    if by is None:
-        return _write({name: (_DRAW[name], data) for name in data.names}, folder)
-    endings: dict[str, str] = {}
-    for level in data.split(by):
-        plain = re.sub(r"[^\w-]+", "_", level)
-        endings[level] = plain if plain not in endings.values() else f"{plain}_{len(endings) + 1}"
-    parts = data.split(by).items()
-    return _write({f"{name}_{endings[level]}": (_DRAW[name], d) for level, d in parts for name in d.names}, folder)
+def write_behaviour(data: Behaviour, folder: Path) -> list[Path]:
+    """Write a figure per signature of the behaviour in a fit, as PNG, into a folder that exists."""
+    return _write({name: (DRAW[name], data) for name in data.names}, folder)
 
 
 def _write(figures: dict[str, tuple[Callable[[Any], tuple[Figure, Any]], Any]], folder: Path) -> list[Path]:
@@ -271,7 +255,7 @@ def _write(figures: dict[str, tuple[Callable[[Any], tuple[Figure, Any]], Any]], 
     return written
 
 
-_DRAW: dict[str, Callable[..., tuple[Figure, Any]]] = {
+DRAW: dict[str, Callable[..., tuple[Figure, Any]]] = {
     "stay": plot_stay,
     "learning": plot_learning,
     "accuracy": plot_accuracy,
@@ -295,7 +279,7 @@ def _figures(fit: Fit, data: Behaviour | None = None) -> dict[str, tuple[Callabl
             found["effects"] = (plot_effects, fit)
     data = data or behaviour_of(fit)
     if data is not None:
-        found |= {name: (_DRAW[name], data) for name in data.names}
+        found |= {name: (DRAW[name], data) for name in data.names}
     return found
 
 
