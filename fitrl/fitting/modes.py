@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("fitrl")
 
 MOST = 0.05  # share of the subjects; if more of them have not converged, it is no matter of single ones
-_STEPS = 20
-_DF = 5  # of the proposals: tails heavier than those of what they are to find
+_STEPS = 30
+# Of the proposals: their number, and how much wider and heavier in the tails they are than what they are to find.
+_PARTS, _WIDER, _DF = 16, 1.2, 5
 
 
 def stuck(known: Mapping[str, xr.Dataset], model: pm.Model, plan: Plan, idata: xr.DataTree) -> list[int]:
@@ -89,8 +90,8 @@ def redraw(
 
     Notes
     -----
-    Independence Metropolis steps (Tierney 1994, Annals of Statistics, 10.1214/aos/1176325750), 20 per draw, with
-    proposals from a mixture of t distributions, one for what each chain found of the subject and one for all together.
+    Independence Metropolis steps (Tierney 1994, Annals of Statistics, 10.1214/aos/1176325750), 30 per draw, with
+    proposals from a mixture of t distributions that together look like what all chains found of the subject.
     """
     posterior, own = idata["posterior"].to_dataset(), _own(model)
     evaluate = _compiled(model, plan, trials, own, subjects)
@@ -104,7 +105,7 @@ def redraw(
     proposed, current = np.empty((*shape, len(subjects), len(own))), np.empty((shape[0], len(subjects)))
     of_proposed = np.empty((*shape, len(subjects)))
     for i in range(len(subjects)):
-        mixture = _mixture(found[:, :, i])
+        mixture = _mixture(found[:, :, i], rng)
         which = rng.integers(len(mixture), size=shape)
         for k, component in enumerate(mixture):
             proposed[which == k, i] = component.rvs((which == k).sum(), random_state=rng).reshape(-1, len(own))
@@ -173,11 +174,23 @@ def _compiled(model: pm.Model, plan: Plan, trials: Trials, own: list[Any], subje
     return evaluate
 
 
-def _mixture(draws: np.ndarray) -> list[Any]:
-    """Distributions that a subject's draws, shape (chain, draw, variable), suggest."""
-    parts = [*draws, draws.reshape(-1, draws.shape[-1])]
-    ridge = 1e-6 * np.eye(draws.shape[-1])
-    return [stats.multivariate_t(x.mean(0), np.atleast_2d(np.cov(x.T)) + ridge, df=_DF) for x in parts]
+def _mixture(draws: np.ndarray, rng: np.random.Generator) -> list[Any]:
+    """Distributions that together look like a subject's draws, shape (chain, draw, variable), modes and all.
+
+    Draws are parted by the nearest of some of them, equally many from every chain, on the scale of the whole.
+    """
+    n_chains, n_draws, n = draws.shape
+    everything = draws.reshape(-1, n)
+    scaled = everything / everything.std(axis=0)
+    each = rng.integers(n_draws, size=(n_chains, max(_PARTS // n_chains, 1)))
+    centres = scaled.reshape(draws.shape)[np.arange(n_chains)[:, None], each].reshape(-1, n)
+    nearest = ((scaled[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    parts = [everything[nearest == k] for k in range(len(centres))]
+    ridge = 1e-6 * np.eye(n)
+    return [
+        stats.multivariate_t(x.mean(axis=0), _WIDER * np.atleast_2d(np.cov(x.T)) + ridge, df=_DF)
+        for x in [everything, *[part for part in parts if len(part) > 5 * n]]
+    ]
 
 
 def _log_density(mixture: list[Any], at: np.ndarray) -> np.ndarray:
