@@ -34,6 +34,17 @@ class Square(Model):
 
 
 MU, SIGMA, DRAWS = 0.2, 1.3, 400
+GRID = np.linspace(-6.0, 6.0, 4001)
+
+
+def of_the_first(plan, trials):
+    """Posterior of the first person by quadrature: likelihood of the choices times the population."""
+    columns = trial_columns(plan.model, trials)
+    located = {"x": Located(np.repeat(GRID[:, None], 3, axis=1), np.arange(3))}
+    found = log_probabilities(plan.model, trials.task, located, columns, lay_out(columns["sequence"]))["choice"]
+    mine = (trials.frame["subject_idx"] == 0).to_numpy() & columns["mask_choice"].astype(bool)
+    density = np.exp(found[:, mine].sum(axis=1) - 0.5 * ((GRID - MU) / SIGMA) ** 2)
+    return density / density.sum()
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +53,12 @@ def square():
     values = {"x": np.array([1.8, 0.5, 1.5])}
     made = fitrl.simulate(Square(), subjects=3, trials=40, random_seed=1, parameters=values)
     plan, trials, _ = prepare(Square(), made.trials)
-    offset = np.random.default_rng(0).normal(size=(2, DRAWS, 3), scale=0.2)
-    offset[0, :, 0] += 1.5
-    offset[1, :, 0] -= 1.5
+    rng = np.random.default_rng(0)
+    offset = rng.normal(size=(2, DRAWS, 3), scale=0.2)
+    density = of_the_first(plan, trials)
+    for chain, side in enumerate((GRID > 0, GRID < 0)):
+        x = rng.choice(GRID[side], DRAWS, p=density[side] / density[side].sum())
+        offset[chain, :, 0] = (x - MU) / SIGMA
     each = ("chain", "draw", "subject")
     posterior = {
         "x_mu": (each[:2], np.full((2, DRAWS), MU)),
@@ -61,20 +75,13 @@ def test_both_modes_get_the_share_that_is_theirs(square):
     tree = xr.DataTree.from_dict({"posterior": before})
     modes.redraw(model, plan, trials, tree, [0], random_seed=1)
     after = tree["posterior"].to_dataset()
-    # By quadrature: likelihood of the first person's choices times the population.
-    grid = np.linspace(-6.0, 6.0, 4001)
-    columns = trial_columns(plan.model, trials)
-    located = {"x": Located(np.repeat(grid[:, None], 3, axis=1), np.arange(3))}
-    found = log_probabilities(plan.model, trials.task, located, columns, lay_out(columns["sequence"]))["choice"]
-    mine = (trials.frame["subject_idx"] == 0).to_numpy() & columns["mask_choice"].astype(bool)
-    density = np.exp(found[:, mine].sum(axis=1) - 0.5 * ((grid - MU) / SIGMA) ** 2)
-    density /= density.sum()
+    density = of_the_first(plan, trials)
     x = after["x"].to_numpy()[..., 0]
-    positive = density[grid > 0].sum()
+    positive = density[GRID > 0].sum()
     assert 0.5 < positive < 0.6
     np.testing.assert_allclose((x > 0).mean(axis=1), positive, atol=3.5 * np.sqrt(positive * (1 - positive) / DRAWS))
     sizes = np.sort(np.abs(x).ravel())
-    expected = np.interp([0.1, 0.5, 0.9], np.cumsum(density[grid > 0]) / positive, grid[grid > 0])
+    expected = np.interp([0.1, 0.5, 0.9], np.cumsum(density[GRID > 0]) / positive, GRID[GRID > 0])
     np.testing.assert_allclose(np.quantile(sizes, [0.1, 0.5, 0.9]), expected, atol=0.08)
     # All else is as it was.
     np.testing.assert_allclose(after["x"], MU + SIGMA * after["x_offset"], rtol=1e-12)
