@@ -9,7 +9,6 @@ from fitrl import Perturbation, Target, crossover, population
 from fitrl.engine.inputs import Located
 from fitrl.engine.layout import lay_out
 from fitrl.engine.run import log_probabilities
-from fitrl.fitting import fit as fitting
 from fitrl.fitting import modes
 from fitrl.fitting.fit import prepare
 from fitrl.fitting.verdict import Verdict
@@ -93,13 +92,15 @@ def known(plan, r_hat):
     return {"r_hat": xr.Dataset({name: ("subject", np.array(r_hat)) for name in plan.estimated})}
 
 
-def test_single_subjects_are_stuck_and_many_have_not_converged(square, monkeypatch):
+def test_single_subjects_are_stuck_and_many_have_not_converged(square):
     model, plan, _, posterior = square
     tree = xr.DataTree.from_dict({"posterior": posterior})
-    monkeypatch.setattr(modes, "MOST", 0.4)
-    assert modes.stuck(known(plan, [1.0, 1.2, 1.04]), model, plan, tree) == [1]
+    assert modes.stuck(known(plan, [1.0, 1.2, 1.01]), model, plan, tree) == [1]
     assert modes.stuck(known(plan, [1.0, 1.04, 1.0]), model, plan, tree) == []
     assert modes.stuck(known(plan, [1.2, 1.2, 1.0]), model, plan, tree) == []
+    assert modes.stuck(known(plan, [1.0, 1.2, 1.02]), model, plan, tree) == []  # nor has the third converged
+    with_scores = xr.DataTree.from_dict({"posterior": posterior, "log_likelihood": posterior[["x"]]})
+    assert modes.stuck(known(plan, [1.0, 1.2, 1.0]), model, plan, with_scores) == []
     lacking = xr.DataTree.from_dict({"posterior": posterior.drop_vars("x_offset")})
     assert modes.stuck(known(plan, [1.0, 1.2, 1.0]), model, plan, lacking) == []
 
@@ -117,11 +118,11 @@ def test_what_had_converged_stays(declaration, monkeypatch):
     made = crossover(population("q_learning", subjects=6, trials=40, random_seed=2), drug, random_seed=3)
     settings = {"draws": 300, "tune": 300, "chains": 2, "progressbar": False, "random_seed": 4} | declaration
     plain = fitrl.fit("q_learning", made.trials, **settings)
-    monkeypatch.setattr(fitting, "stuck", lambda *_: [2])
+    monkeypatch.setattr(modes, "stuck", lambda *_: [2])
     redrawn = fitrl.fit("q_learning", made.trials, **settings)
     name = str(made.trials.subjects[2])
     assert redrawn.verdict.redrawn == (name,)
-    assert f"explain the choices of subject {name}, and chains" in redrawn.verdict.text()
+    assert f"did not agree on the values of subject {name}, as where" in redrawn.verdict.text()
     assert Verdict.from_dict(redrawn.verdict.to_dict()) == redrawn.verdict
     assert plain.verdict.redrawn == ()
     for parameter in redrawn.plan.estimated:
@@ -133,3 +134,24 @@ def test_what_had_converged_stays(declaration, monkeypatch):
         sd = one.std((0, 1))
         assert (np.abs(one.mean((0, 1)) - other.mean((0, 1))) < 0.35 * sd).all()
         np.testing.assert_allclose(other.std((0, 1)) / sd, 1.0, atol=0.3)
+
+
+def test_what_goes_wrong_leaves_the_draws_as_they_were(monkeypatch):
+    made = fitrl.simulate("q_learning", subjects=4, trials=20, random_seed=1)
+    settings = {"draws": 50, "tune": 50, "chains": 2, "progressbar": False, "random_seed": 4}
+    plain = fitrl.fit("q_learning", made.trials, **settings)
+    monkeypatch.setattr(modes, "stuck", lambda *_: [2])
+
+    def fails(*_):
+        raise np.linalg.LinAlgError("singular")
+
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    for redraw, interrupted in ((fails, False), (stops, True)):
+        monkeypatch.setattr(modes, "redraw", redraw)
+        found = fitrl.fit("q_learning", made.trials, **settings)
+        assert found.verdict.redrawn == ()
+        assert found.spec.attempts[-1]["interrupted"] == interrupted
+        assert ("interrupted" in found.verdict.text()) == interrupted
+        xr.testing.assert_equal(found.idata["posterior"].to_dataset(), plain.idata["posterior"].to_dataset())

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 from scipy.stats import beta
+from test_perturb_phases import OneGain
 from typer.testing import CliRunner
 
 import fitrl
@@ -337,3 +338,12 @@ def test_a_job_can_be_sent_to_another_process(done):
     again = pickle.loads(pickle.dumps(job))
     assert isinstance(again, Job)
     assert again.design == job.design
+
+
+def test_a_change_in_one_of_two_phases_is_detected_and_drawn(tmp_path):
+    p = Perturbation("drug", (Target("gain", -1.0),), phase="learn")
+    found = detect(tmp_path / "phase", p, model=OneGain(), subjects=4, trials=20)
+    assert set(found.table["parameter"]) == {"gain_learn"}
+    fig, axes = plot_power(found)
+    assert axes[0].get_title(loc="left") == "gain_learn: effect of drug"
+    plt.close(fig)

@@ -13,6 +13,7 @@ from fitrl import Moderator, Perturbation, Target, crossover, population, two_gr
 from fitrl.cli.app import app
 from fitrl.errors import DataError, ModelError
 from fitrl.language import softmax, unit
+from fitrl.language.traits import phase_shift
 from fitrl.models import declare
 from fitrl.perturb.inverse import Manipulation, coefficients, formulas_of, manipulation
 from fitrl.tasks import Bandit
@@ -239,6 +240,20 @@ def test_a_change_in_one_of_two_phases_is_the_effect_on_a_parameter_of_its_own()
     both = fitrl.estimate(replace(p, phase="both"), OneGain(), made.trials, on={"drug": "p"}, quick=True, random_seed=1)
     assert both.table["parameter"].tolist() == ["gain"]
     assert both.table["post_mean"][0] > row["post_mean"] + 2 * row["post_sd"]
+
+
+def test_a_change_in_one_phase_meets_priors_and_traits_that_were_given():
+    p = of(Target("gain", -1.0), phase="learn")
+    made = crossover(population(OneGain(), subjects=4, trials=20, random_seed=1), p, random_seed=2)
+    call = {"on": {"drug": "p"}, "quick": True, "random_seed": 1}
+    tight = {"gain_learn": {"effects": "normal(0, 0.001)"}}
+    found = fitrl.estimate(p, OneGain(), made.trials, priors=tight, **call)
+    assert abs(found.table["post_mean"][0]) < 0.01
+    given = fitrl.estimate(p, OneGain(), made.trials, traits=[phase_shift(parameter="gain")], **call)
+    assert given.table["parameter"].tolist() == ["gain_learn"]
+    other = [phase_shift(parameter="gain", phase="choose")]
+    with pytest.raises(ModelError, match="p needs gain_learn, but the model has gain_choose"):
+        fitrl.estimate(p, OneGain(), made.trials, traits=other, **call)
 
 
 @pytest.mark.study

@@ -14,6 +14,7 @@ from fitrl.engine.layout import lay_out
 from fitrl.engine.run import filter_rows, plain, play_rows
 from fitrl.engine.trace import trace
 from fitrl.errors import ModelError
+from fitrl.hierarchy.priors import resolve_priors
 from fitrl.language import Model, State, positive, softmax, table, unit
 from fitrl.language.traits import dual_alpha, forgetting, lapse, phase_shift, stickiness
 from fitrl.language.trial import Given, play_row
@@ -146,6 +147,10 @@ def test_a_shift_needs_a_parameter_that_it_can_move():
         Gain().with_(phase_shift(parameter="gian"))
     with pytest.raises(ModelError, match=r"no choice depends on the declared parameter beta_learn"):
         trace(Gain().with_(phase_shift(parameter="beta")), TWO)
+    wide = {"gain": {"upper": 2.0}}
+    with pytest.raises(ModelError, match=r"priors of gain: with phase_shift its link and range must be .* 0 to 1"):
+        resolve_priors(Gain().with_(phase_shift(parameter="gain")), TWO, wide)
+    assert resolve_priors(Gain(), TWO, wide)["gain"].upper == 2.0
     with pytest.raises(ModelError, match="has a value per option, a unit or a probit link"):
         find("biased_coin").with_(phase_shift(parameter="b"))
 

@@ -14,8 +14,8 @@ import fitrl
 from fitrl import datasets
 from fitrl.errors import DataError, FitError, ModelError
 from fitrl.language import Model, State, bernoulli_logit, real
-from fitrl.show.by import write_by
-from fitrl.show.predictions import Behaviour, behaviour_of, check_predictions, outside
+from fitrl.show.by import factors, write_by
+from fitrl.show.predictions import TABLE, Behaviour, behaviour_of, check_predictions, outside
 from fitrl.tasks import Column, Recorded, Task, TwoStep, signatures
 from fitrl.tasks.environments import Fixed
 
@@ -241,7 +241,7 @@ def test_sessions_are_looked_at_on_their_own(crossover):
     trials = fitrl.read_trials(crossover)
     fit = fake_fit("q_learning", trials, {name: np.full((2, 30, 12), x) for name, x in (("alpha", 0.5), ("beta", 6.0))})
     table = check_predictions(fit, by="drug")
-    assert table.columns[0] == "drug"
+    assert table.columns.tolist() == ["drug", *TABLE]
     assert list(dict.fromkeys(table["drug"])) == ["placebo", "verum"]
     for level, part in table.groupby("drug"):
         alone = fitrl.read_trials(crossover[crossover["drug"] == level].reset_index(drop=True))
@@ -284,12 +284,42 @@ def test_sessions_are_drawn_side_by_side(crossover, tmp_path):
         assert (shown["upper"] <= highest).all()
         assert ax.get_legend() is None
         assert not any("NOT CONVERGED" in text.get_text() for text in ax.texts)
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["data", "one-step", "free-running"]
+    assert [text.get_text().split(":")[0] for text in fig.legends[0].get_texts()] == [
+        "data",
+        "one-step",
+        "free-running",
+    ]
+    assert all("±" in text.get_text() or "95 %" in text.get_text() for text in fig.legends[0].get_texts())
     assert "NOT CONVERGED" in fig.get_suptitle()
     plt.close(fig)
     assert [path.name for path in write_by(data, tmp_path, "drug")] == ["stay_by_drug.png", "learning_by_drug.png"]
     with pytest.raises(FitError, match=r"no level of drug has the signature reversal. These data have stay, learning"):
         fitrl.plot_by(data, "drug", "reversal")
+
+
+def test_names_of_columns_and_levels_are_the_users(crossover):
+    frame = crossover.rename(columns={"drug": "dose mg"}).assign(observed=crossover["drug"])
+    frame["dose_mg"] = frame["dose mg"] = frame["dose mg"].replace("verum", "$5_$")
+    formulas = {"alpha": "`dose mg`", "beta": "dose_mg"}
+    fit = fitrl.fit("q_learning", frame, formulas=formulas, quick=True, random_seed=1)
+    assert factors(fit) == {"dose mg": "dose_mg", "dose_mg": "dose_mg_2"}
+    fig, axes = fitrl.plot_by(fit, "dose mg", "stay")
+    fig.canvas.draw()  # a title that is no mathematics
+    assert len(axes) == 2
+    plt.close(fig)
+    reserved = fitrl.fit("q_learning", frame, formulas={"alpha": "observed"}, quick=True, random_seed=1)
+    assert factors(reserved) == {}  # the table of predictions has a column of that name
+
+
+def test_many_groups_are_wrapped(trials):
+    frame = fitrl.simulate("q_learning", subjects=6, trials=20, random_seed=1).frame
+    data = Behaviour(
+        fake_fit("q_learning", fitrl.read_trials(frame), {n: np.full((2, 5, 6), 0.5) for n in ("alpha", "beta")})
+    )
+    fig, axes = fitrl.plot_by(data, "subject")
+    assert len(axes) == len(fig.axes) == 6
+    assert len({round(ax.get_position().y0, 2) for ax in axes}) == 2
+    plt.close(fig)
 
 
 class Cards(Task):

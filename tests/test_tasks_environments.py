@@ -50,6 +50,8 @@ def test_decks_that_cannot_be_played_are_refused():
         Decks((1.0, 0.5), (0.5,), (0.5, 0.5))
     with pytest.raises(ModelError, match="between -1 and 1"):
         Decks((1.0, 0.5), (3.0, 0.5), (0.5, 0.5))
+    with pytest.raises(ModelError, match="expected shares between 0 and 1"):
+        Decks((0.5, 0.5), (0.5, 0.5), (5, -1))
     with pytest.raises(ModelError, match="2 or 4 decks, not 3"):
         named("decks", 3)
     assert named("decks", 4) is IOWA

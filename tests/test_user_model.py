@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, log_softmax
+from test_perturb_phases import OneGain
 
 import fitrl
 import fitrl.models
@@ -161,3 +162,12 @@ def test_it_reloads_without_its_file(fitted, reloaded):
 def test_traits_join_it(file, simulated):
     found = fitrl.models.declare(str(file), ["stickiness", "lapse"])
     assert list(found.parameters()) == ["speed", "memory", "beta", "kappa", "eps"]
+
+
+def test_a_fit_of_a_class_written_in_a_session_is_loaded_again(tmp_path):
+    made = fitrl.simulate(OneGain(), subjects=3, trials=20, random_seed=1)
+    fitted = fitrl.fit(OneGain(), made.trials, quick=True, random_seed=1)
+    fitted.save(tmp_path)
+    again = fitrl.load(tmp_path)
+    assert list(again.plan.estimated) == ["gain"]
+    assert fitrl.latents(again)["q_A_mean"].notna().all()

@@ -125,7 +125,7 @@ def write_results(fit: Fit, out: Path) -> str:
     from fitrl.fitting.derived import derived
     from fitrl.fitting.predict import latents
     from fitrl.fitting.store import staged
-    from fitrl.show.by import factors, plain, write_by
+    from fitrl.show.by import factors, write_by
     from fitrl.show.predictions import behaviour_of, check_predictions, outside
     from fitrl.show.report import write_figures
 
@@ -142,9 +142,9 @@ def write_results(fit: Fit, out: Path) -> str:
             table = check_predictions(data)
             table.to_csv(stage / "predictions.csv", index=False)
             said = outside(table)
-            for by in factors(fit):
-                check_predictions(data, by=by).to_csv(stage / f"predictions_by_{plain(by)}.csv", index=False)
-                write_by(data, stage / "figures", by)
+            for by, ending in factors(fit).items():
+                check_predictions(data, by=by).to_csv(stage / f"predictions_by_{ending}.csv", index=False)
+                write_by(data, stage / "figures", by, ending)
         else:
             (out / "predictions.csv").unlink(missing_ok=True)  # of an earlier fit
         for old in out.glob("predictions_by_*.csv"):  # likewise

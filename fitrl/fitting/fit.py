@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import fitrl.models
 from fitrl.data import Trials, read_trials
 from fitrl.errors import FitError
 from fitrl.fitting.diagnostics import diagnostics
-from fitrl.fitting.modes import redraw, stuck
+from fitrl.fitting.modes import mend
 from fitrl.fitting.pilot import look
 from fitrl.fitting.sample import check_sample_kwargs, cores_per_chain, sample
 from fitrl.fitting.spec import FitSpec, ParameterSpec
@@ -260,16 +261,15 @@ def fit(
     _label_observations(idata, trials)
     known = None if quick else _subject_diagnostics(idata, spec.parameters)
     redrawn: tuple[str, ...] = ()
-    if known is not None and (who := stuck(known, pymc_model, plan, idata)):
+    if known is not None and attempts and not attempts[-1]["interrupted"]:
         started = time.perf_counter()
-        names = tuple(str(trials.subjects[i]) for i in who)
-        log.info("Chains stayed in different modes of subject %s; drawing anew, with jumps.", ", ".join(names))
         try:
-            redraw(pymc_model, plan, trials, idata, who, seed)
-            known, redrawn = _subject_diagnostics(idata, spec.parameters), names
+            redrawn = mend(pymc_model, plan, trials, idata, known, seed)
         except KeyboardInterrupt:
-            log.warning("Interrupted: these subjects stay as they were sampled.")
-        spec.timings["redraw"] = time.perf_counter() - started
+            attempts[-1]["interrupted"] = True
+        if redrawn:
+            known = _subject_diagnostics(idata, spec.parameters)
+            spec.timings["redraw"] = time.perf_counter() - started
     verdict = judge(idata, spec.parameters, quick=quick, attempts=attempts, known=known, redrawn=redrawn)
     result = Fit(spec, trials, idata, verdict)
     # Made already: no need to make them again.
@@ -393,7 +393,7 @@ def source_of(given: Any, model: Model) -> str | None:
             f"the text of {model.label} cannot be found, so the fit could not be loaded again. Write the class in a "
             "file or a notebook cell, or pass the path of its file."
         ) from None
-    return f"from fitrl.language import *\nfrom fitrl.tasks import *\n\n\n{inspect.cleandoc(text)}\n"
+    return f"from fitrl.language import *\nfrom fitrl.tasks import *\n\n\n{textwrap.dedent(text)}"
 
 
 def _subject_diagnostics(idata: xr.DataTree, parameters: Sequence[ParameterSpec]) -> dict[str, xr.Dataset]:

@@ -25,7 +25,7 @@ from pytensor.graph.replace import clone_replace
 from scipy import stats
 
 from fitrl.engine.trace import trace
-from fitrl.fitting.verdict import R_HAT_SUBJECT
+from fitrl.fitting.verdict import R_HAT, R_HAT_SUBJECT, SHARE_SUBJECT
 from fitrl.hierarchy.likelihood import part_of_likelihood
 
 if TYPE_CHECKING:
@@ -40,34 +40,61 @@ _STEPS = 30
 _PARTS, _WIDER, _DF = 16, 1.2, 5
 
 
-def stuck(known: Mapping[str, xr.Dataset], model: pm.Model, plan: Plan, idata: xr.DataTree) -> list[int]:
-    """Find single subjects whose chains do not agree.
+def mend(
+    model: pm.Model, plan: Plan, trials: Trials, idata: xr.DataTree, known: Mapping[str, xr.Dataset], random_seed: int
+) -> tuple[str, ...]:
+    """Draw single subjects anew on whom the chains of a fit do not agree, if there are any.
 
     Parameters
     ----------
+    model, plan, trials, idata, random_seed
+        As for `redraw`.
     known : mapping of str to Dataset
         Diagnostics of the values of all subjects, or of their cells.
-    model : pymc.Model
-        What was sampled.
-    plan : Plan
-    idata : DataTree
-        Its draws.
+
+    Returns
+    -------
+    tuple of str
+        Who was redrawn.
+    """
+    who = stuck(known, model, plan, idata)
+    if not who:
+        return ()
+    names = tuple(str(trials.subjects[i]) for i in who)
+    log.info("Chains do not agree on subject %s; drawing anew, with jumps.", ", ".join(names))
+    try:
+        redraw(model, plan, trials, idata, who, random_seed)
+    except (np.linalg.LinAlgError, ValueError) as error:  # draws that suggest no proposals
+        log.warning("Subject %s stays as sampled: %s.", ", ".join(names), error)
+        return ()
+    return names
+
+
+def stuck(known: Mapping[str, xr.Dataset], model: pm.Model, plan: Plan, idata: xr.DataTree) -> list[int]:
+    """Find single subjects whose chains do not agree, where those of all others do.
+
+    Parameters
+    ----------
+    known, model, plan, idata
+        As for `mend`.
 
     Returns
     -------
     list of int
-        Positions of subjects of whom a value has an R-hat above `R_HAT_SUBJECT`; empty if there are none, if they are
-        too many for this to be a matter of single subjects, or if the draws lack what it takes to redraw them.
+        Positions of subjects of whom a value has an R-hat above `R_HAT_SUBJECT`. Empty if they are more than one, or
+        five per cent, if others have not converged either, or if the draws lack what it takes to redraw them.
     """
     kept = all(rv.name in idata["posterior"] for rv in model.free_RVs)
-    if not kept or not _own(model) or idata["posterior"].sizes["chain"] < 2:
+    # What was computed from the draws while sampling would not follow.
+    if not kept or not _own(model) or idata["posterior"].sizes["chain"] < 2 or "log_likelihood" in idata.children:
         return []
-    found: set[int] = set()
-    for name in plan.estimated:
-        r_hat = known["r_hat"][name].to_numpy()
-        found |= set(plan.designs[name].subject[r_hat > R_HAT_SUBJECT].tolist())
-    n_subjects = len(model.coords["subject"])
-    return sorted(found) if len(found) <= MOST * n_subjects else []
+    owner = np.concatenate([plan.designs[name].subject for name in plan.estimated])
+    r_hat = np.concatenate([known["r_hat"][name].to_numpy() for name in plan.estimated])
+    found = np.unique(owner[r_hat > R_HAT_SUBJECT])
+    others = r_hat[~np.isin(owner, found)]
+    settled = others.size > 0 and float(np.mean(~(others <= R_HAT))) <= SHARE_SUBJECT
+    few = len(found) <= max(1.0, MOST * len(model.coords["subject"]))
+    return found.tolist() if settled and few else []
 
 
 def redraw(
@@ -91,7 +118,8 @@ def redraw(
     Notes
     -----
     Independence Metropolis steps (Tierney 1994, Annals of Statistics, 10.1214/aos/1176325750), 30 per draw, with
-    proposals from a mixture of t distributions that together look like what all chains found of the subject.
+    proposals from a mixture of t distributions that together look like what all chains found of the subject. Proposals
+    that are made from the draws which they are to replace bias these by the order of one over their number.
     """
     posterior, own = idata["posterior"].to_dataset(), _own(model)
     evaluate = _compiled(model, plan, trials, own, subjects)

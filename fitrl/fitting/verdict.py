@@ -87,7 +87,7 @@ class Verdict:
         Log of the retries: ``{"target_accept": 0.9, "divergences": 3}``, the last one being this fit;
         with ``"interrupted": True`` if it was stopped before its end.
     redrawn : tuple of str
-        Subjects whose chains stayed in different modes, and whose values were drawn anew (`fitrl.fitting.modes`).
+        Single subjects on whom chains did not agree, and whose values were drawn anew (`fitrl.fitting.modes`).
     """
 
     status: str
@@ -129,8 +129,8 @@ class Verdict:
         if self.redrawn:
             s = "s" if len(self.redrawn) > 1 else ""
             lines.append(
-                f"note: two sets of values explain the choices of subject{s} {', '.join(self.redrawn)}, and chains "
-                "stayed in one of them each; drawn anew given the population, with jumps between the two"
+                f"note: chains did not agree on the values of subject{s} {', '.join(self.redrawn)}, as where two sets "
+                "of values explain the choices; these were drawn anew given the population, with jumps"
             )
         return "\n".join(lines)
 

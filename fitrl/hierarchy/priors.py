@@ -71,6 +71,8 @@ def resolve_priors(model: Model, task: Any, priors: str | Mapping[str, Mapping[s
         if name not in parameters:
             raise ModelError(unknown("parameter", name, parameters))
         parameters[name] = _changed(parameters[name], changes)
+    for trait in model.traits:
+        trait.check_priors(parameters, model)
     return parameters
 
 

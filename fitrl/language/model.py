@@ -122,6 +122,9 @@ class Trait(Declared):
     def check(self, model: Model) -> None:
         """Refuse a model that this trait cannot join, with a `ModelError`."""
 
+    def check_priors(self, parameters: Mapping[str, Parameter], model: Model) -> None:
+        """Refuse priors with which this trait would not do what it says, with a `ModelError`."""
+
 
 class Model(Declared):
     """A model of choice behaviour; subclass it and write the trial once.

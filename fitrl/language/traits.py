@@ -296,6 +296,14 @@ class PhaseShift(Trait):
         if p.per_option or (p.link == "identity" and p.unit) or p.link == "probit_approx":
             raise ModelError(f"phase_shift cannot shift {name}, which has a value per option, a unit or a probit link.")
 
+    def check_priors(self, parameters: Mapping[str, Parameter], model: Model) -> None:  # noqa: D102
+        p, own = (of[self.options["parameter"]] for of in (parameters, model.parameters()))
+        if (p.link, p.lower, p.upper) != (own.link, own.lower, own.upper):
+            raise ModelError(
+                f"priors of {own.name}: with phase_shift its link and range must be those of the model ({own.link}, "
+                f"{own.lower:g} to {own.upper:g}), on which it is shifted."
+            )
+
     def in_phase(self, phase: str, values: Mapping[str, Any], model: Model) -> Mapping[str, Any]:  # noqa: D102
         if phase != self.options["phase"]:
             return values

@@ -160,7 +160,8 @@ def estimate(
 
     A parameter that acts in learning and in choice, changed in one of them, takes two values in a trial: the fit gets
     the trait `fitrl.language.traits.PhaseShift`, whose parameter (``gain_learn``, what learning adds to ``gain``) has
-    the formula. The two phases may differ without the perturbation, too, which the data have to tell apart.
+    the formula. The two phases may differ without the perturbation, too, which the data have to tell apart. The prior
+    of this effect is normal(0, 0.5), whatever the link of ``gain``.
 
     Examples
     --------
@@ -204,18 +205,27 @@ def declare(
     changed : dict
         Arguments of `fitrl.fit` in place of those that were given: formulas and traits.
     """
-    plan, trials, _ = prepare(model, trials, subjects=subjects, **declaration)
+    # Priors may be about the parameter of a trait that is still to be added; the fit checks them.
+    named = declaration.get("priors", "default")
+    known = {**declaration, "priors": named if named == "hbayesdm" else "default"}
+    plan, trials, _ = prepare(model, trials, subjects=subjects, **known)
     where = manipulation(trials, on, against)
     found = formulas_of(perturbation, plan.model, trials.task, where, formulas)
-    own = [trait.label for trait in plan.model.traits]
-    apart = [trait for trait in _apart(perturbation, plan.model, trials.task) if trait.label not in own]
+    apart = _apart(perturbation, plan.model, trials.task)
     return trials, where, {"formulas": found, "traits": [*declaration.get("traits", ()), *apart]}
 
 
 def _apart(perturbation: Perturbation, model: Model, task: Any) -> list[PhaseShift]:
-    """Traits that a model needs so that a perturbation can be coefficients of it."""
+    """Traits that a model still needs so that a perturbation can be coefficients of it."""
     changes = {c.param: c.phase for c in coefficients(perturbation, model, task) if c.phase != "both"}
-    return [PhaseShift(parameter=name, phase=phase) for name, phase in changes.items()]
+    needed = [PhaseShift(parameter=name, phase=phase) for name, phase in changes.items()]
+    own = [trait for trait in model.traits if isinstance(trait, PhaseShift)]
+    if needed and own and own[0].options != needed[0].options:
+        raise ModelError(
+            f"{perturbation.id} needs {needed[0].shift}, but the model has {own[0].shift}, and a fit can take one "
+            "parameter apart. Leave that trait out."
+        )
+    return [] if own else needed
 
 
 def manipulation(trials: Trials, on: Mapping[str, Any], against: Any = None) -> Manipulation:
@@ -418,7 +428,7 @@ def _stated_shift(coefficient: Coefficient, found: Fit) -> float:
     """Size that a perturbation states, as a coefficient of the fit has it."""
     name = coefficient.param
     p, own = found.plan.parameters[name], found.plan.model.fitted(found.trials.task)[name]
-    if (p.link, p.lower, p.upper) != (own.link, own.lower, own.upper):
+    if coefficient.phase == "both" and (p.link, p.lower, p.upper) != (own.link, own.lower, own.upper):
         return float("nan")
     unit = unit_factor(p, found.trials.outcome_scale) if p.link == "identity" else 1.0
     if coefficient.target.unit == "sd":

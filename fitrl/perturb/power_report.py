@@ -220,8 +220,9 @@ def plot_power(study: Detection, *, ax=None) -> tuple[Figure, np.ndarray]:
         panel.margins(x=0.12)
         panel.set_xlabel("subjects")
         panel.set_ylabel("power")
-        described = study.design.parameters()[str(name)].description
-        panel.set_title(style.wrapped(f"{described} ({name}): effect of {effect}", 60), fontsize=10)
+        known = study.design.parameters().get(str(name))  # that of a change in one of two phases is the fit's alone
+        described = str(name) if known is None else f"{known.description} ({name})"
+        panel.set_title(style.wrapped(f"{described}: effect of {effect}", 60), fontsize=10)
     words: dict[str, Any] = {"marker": "o", "ms": 5}
     per = "trials per session" if study.design.asks["layout"] == "crossover" else "trials"
     handles = [Line2D([], [], color=c, label=f"{n} {per}", **words) for n, c in colours.items()]

@@ -14,9 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from fitrl.errors import FitError
 from fitrl.show import style
 
-_DATA = "data: mean over subjects ± 1 SE"
-_ONE_STEP = "one-step: each choice predicted from the subject's own past (95 % band)"
-_FREE = "free-running: simulated subjects learn from their own choices (95 % band)"
+DATA = "data: mean over subjects ± 1 SE"
+ONE_STEP = "one-step: each choice predicted from the subject's own past (95 % band)"
+FREE = "free-running: simulated subjects learn from their own choices (95 % band)"
 _ONE_STEP_COLOUR, _FREE_COLOUR = style.BLUE, style.ORANGE
 _MARKERS = {_ONE_STEP_COLOUR: "s", _FREE_COLOUR: "D"}
 
@@ -339,8 +339,9 @@ def _categories(ax: Axes, observed: pd.DataFrame, one_step, free, chance: float 
 def _dots(ax: Axes, x: np.ndarray, table: pd.DataFrame, colour: str, marker: str = "o") -> None:
     mean = table["mean"].to_numpy(dtype=float)
     # One subject has no standard error: a dot without a bar.
-    down = np.nan_to_num(mean - table["lower"].to_numpy(dtype=float))
-    up = np.nan_to_num(table["upper"].to_numpy(dtype=float) - mean)
+    # Of equal draws the mean may lie beyond the quantiles by a rounding error.
+    down = np.maximum(np.nan_to_num(mean - table["lower"].to_numpy(dtype=float)), 0.0)
+    up = np.maximum(np.nan_to_num(table["upper"].to_numpy(dtype=float) - mean), 0.0)
     ax.errorbar(x, mean, [down, up], fmt=marker, color=colour, ms=5.5, lw=1.4, zorder=4)
 
 
@@ -359,12 +360,12 @@ def _finish(
     fig, axes: np.ndarray, is_new: bool, fit, one_step, free, no_free_run: str, *, markers: bool = False, note: str = ""
 ) -> None:
     """Add the legend, the reason for a missing free-running prediction, a note, and the warning."""
-    handles = [Line2D([], [], color=style.BLACK, marker="o", ls="", ms=5.5, label=_DATA)]
+    handles = [Line2D([], [], color=style.BLACK, marker="o", ls="", ms=5.5, label=DATA)]
     simulated = "" if free is None or "simulated" not in free else free["simulated"].iloc[0]
-    free_text = _FREE
+    free_text = FREE
     if simulated:
-        free_text = style.wrapped(_FREE.replace("free-running", f"free-running ({simulated})"), 78)
-    for table, colour, text in ((one_step, _ONE_STEP_COLOUR, _ONE_STEP), (free, _FREE_COLOUR, free_text)):
+        free_text = style.wrapped(FREE.replace("free-running", f"free-running ({simulated})"), 78)
+    for table, colour, text in ((one_step, _ONE_STEP_COLOUR, ONE_STEP), (free, _FREE_COLOUR, free_text)):
         if table is not None:
             look = {"marker": _MARKERS[colour], "ls": "", "ms": 5.5} if markers else {"lw": 3}
             handles.append(Line2D([], [], color=colour, label=text, **look))

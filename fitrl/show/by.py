@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 
 from fitrl.errors import FitError
 from fitrl.show import style
-from fitrl.show.predictions import Behaviour
+from fitrl.show.behaviour import DATA, FREE, ONE_STEP
+from fitrl.show.predictions import TABLE, Behaviour
 from fitrl.show.report import DRAW
 
 if TYPE_CHECKING:
     from fitrl.fitting.fit import Fit
 
 _MOST_LEVELS = 6  # panels of a figure that is written without being asked for
+_COLUMNS = 4
 
 
 def plot_by(fit: Fit | Behaviour, by: str, signature: str | None = None, **figure_kwargs: Any) -> tuple[Figure, Any]:
@@ -53,26 +55,31 @@ def plot_by(fit: Fit | Behaviour, by: str, signature: str | None = None, **figur
     """
     data = fit if isinstance(fit, Behaviour) else Behaviour(fit)
     name = data.names[0] if signature is None else signature
-    parts = {level: part for level, part in data.split(by).items() if name in part.names}
+    parts = {level: part for level, part in data.split(by).items() if _shows(part, name)}
     if not parts:
         raise FitError(f"no level of {by} has the signature {name}. These data have {', '.join(data.names)}.")
     wide = max(_n_panels(part, name) for part in parts.values())
-    grid = (len(parts), wide) if wide > 1 else (1, len(parts))
+    across = wide if wide > 1 else min(len(parts), _COLUMNS)
+    down = len(parts) if wide > 1 else -(-len(parts) // across)
     with style.style():
-        size = (3.4 * grid[1] if wide > 1 else 5.0 * grid[1], 3.2 * grid[0] + 1.2)
-        fig, axes = plt.subplots(*grid, squeeze=False, **{"figsize": size, "layout": "constrained", **figure_kwargs})
-        axes = axes if wide > 1 else axes.T
-        for row, (level, part) in zip(axes, parts.items(), strict=True):
-            used = row[: _n_panels(part, name)]
-            DRAW[name](part, ax=used if wide > 1 else used[0])
-            used[0].set_title("\n".join([f"{by}: {level}", used[0].get_title(loc="left")]).strip(), loc="left")
-            for ax in row[len(used) :]:
-                ax.remove()
-        _joined(fig, [ax for ax in axes.ravel() if ax.figure is not None], style.warning_of(data.fit))
-    return fig, axes if wide > 1 else axes[:, 0]
+        size = ((3.4 if wide > 1 else 5.0) * across, 3.2 * down + 1.4)
+        settings = {"figsize": size, "layout": "constrained", **figure_kwargs}
+        fig, axes = plt.subplots(down, across, squeeze=False, **settings)
+        rows = axes if wide > 1 else axes.reshape(-1, 1)
+        drawn = []
+        for row, (level, part) in zip(rows, parts.items(), strict=False):
+            own = row[: _n_panels(part, name)]
+            DRAW[name](part, ax=own if wide > 1 else own[0])
+            heading = f"{by}: {level}".replace("$", r"\$")
+            own[0].set_title("\n".join([heading, own[0].get_title(loc="left")]).strip(), loc="left")
+            drawn += list(own)
+        for ax in set(axes.ravel()) - set(drawn):
+            ax.remove()
+        _joined(fig, drawn, data)
+    return fig, axes if wide > 1 else rows[: len(parts), 0]
 
 
-def write_by(data: Behaviour, folder: Path, by: str) -> list[Path]:
+def write_by(data: Behaviour, folder: Path, by: str, ending: str | None = None) -> list[Path]:
     """Write a figure per signature, with a panel per group or session, as PNG, into a folder that exists.
 
     Parameters
@@ -81,11 +88,13 @@ def write_by(data: Behaviour, folder: Path, by: str) -> list[Path]:
     folder : Path
     by : str
         Column of groups or sessions.
+    ending : str, optional
+        What names of files end in; by default that column.
     """
     written = []
     for name in dict.fromkeys(name for part in data.split(by).values() for name in part.names):
         figure, _ = plot_by(data, by, name)
-        path = folder / f"{name}_by_{plain(by)}.png"
+        path = folder / f"{name}_by_{plain(by) if ending is None else ending}.png"
         figure.savefig(path)
         plt.close(figure)
         written.append(path)
@@ -97,26 +106,47 @@ def plain(name: str) -> str:
     return re.sub(r"[^\w-]+", "_", name)
 
 
-def factors(fit: Fit) -> list[str]:
-    """Name the factors in the formulas of a fit that tell groups or sessions apart, if they have few levels."""
+def factors(fit: Fit) -> dict[str, str]:
+    """Name the factors in the formulas of a fit that tell groups or sessions apart, if they have few levels.
+
+    Returns
+    -------
+    dict of str to str
+        What names of files about them end in.
+    """
     covariates = {name: c for design in fit.plan.designs.values() for name, c in design.covariates.items()}
-    return [n for n, c in covariates.items() if c.is_factor and c.varies != "row" and len(c.levels) <= _MOST_LEVELS]
+    found: dict[str, str] = {}
+    for name, c in covariates.items():
+        # Columns that the table of predictions has itself cannot be its first.
+        if c.is_factor and c.varies != "row" and len(c.levels) <= _MOST_LEVELS and name not in TABLE:
+            taken = plain(name) in found.values()
+            found[name] = f"{plain(name)}_{len(found) + 1}" if taken else plain(name)
+    return found
 
 
 def _n_panels(part: Behaviour, name: str) -> int:
     return part.tables(name)["observed"]["set_size"].nunique() if name == "set_size" else 1
 
 
-def _joined(fig: Figure, axes: list[Any], warning: str) -> None:
-    """Make one figure of panels that were drawn one by one: one scale, one legend, one warning."""
+def _shows(part: Behaviour, name: str) -> bool:
+    return name in part.names and bool(part.tables(name)["observed"]["mean"].notna().any())
+
+
+def _joined(fig: Figure, axes: list[Any], data: Behaviour) -> None:
+    """Make one figure of panels that were drawn one by one: one scale, one legend in full, one warning."""
+    warning, why_not = style.warning_of(data.fit), data.predictions.why_not
     lowest, highest = np.array([ax.get_ylim() for ax in axes]).T
     legend = axes[0].get_legend()
-    handles, labels = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
+    # Labels of single panels are cut at the colon.
+    full = {text.split(":")[0]: text for text in (DATA, ONE_STEP, FREE)}
+    full["No free-running prediction"] = style.wrapped(f"No free-running prediction: {why_not}", 78)
+    handles, labels = legend.legend_handles, [text.get_text().replace("\n", " ") for text in legend.get_texts()]
+    labels = [full.get(label, f"{label}: agents learn from their own choices (95 % band)") for label in labels]
     for ax in axes:
         ax.set_ylim(lowest.min(), highest.max())
         if ax.get_legend() is not None:
             ax.get_legend().remove()
         for text in [text for text in ax.texts if text.get_text() == warning]:
             text.remove()
-    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    fig.legend(handles, labels, loc="outside lower center", ncols=1)
     style.warn(fig, np.array(axes), True, warning)

@@ -24,6 +24,15 @@ Tables = dict[str, Any]
 
 DRAWS = 100
 
+_BAND = ("", "_lower", "_upper", "_inside")
+TABLE = (
+    "signature",
+    "x",
+    "observed",
+    *[f"{kind}{end}" for kind in ("one_step", "free") for end in _BAND],
+    "free_simulated",
+)
+
 # What a mean outcome over all trials that share their values cannot show.
 BLIND_TO_REVERSALS = (
     "Where payoffs reverse, this is not a learning curve: one option counts as the better one throughout."
@@ -284,9 +293,9 @@ def check_predictions(fit: Fit | Behaviour, *, by: str | None = None, environmen
     data = fit if isinstance(fit, Behaviour) else Behaviour(fit, environment=environment)
     if by is not None:
         tables_by = {level: check_predictions(part) for level, part in data.split(by).items()}
+        if by in TABLE:
+            raise FitError(f'the table of predictions has a column "{by}" of its own. Rename that of the data.')
         for level, table in tables_by.items():
-            if by in table:
-                raise FitError(f'the table of predictions has a column "{by}" of its own. Rename that of the data.')
             table.insert(0, by, level)
         return pd.concat(tables_by.values(), ignore_index=True)
     parts = []

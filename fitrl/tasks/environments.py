@@ -211,6 +211,8 @@ class Decks:
     def __post_init__(self) -> None:
         if not len(self.gain) == len(self.loss) == len(self.p_loss) >= 2:
             raise ModelError("decks: gain, loss and p_loss have one number each for every deck, of two decks or more.")
+        if min(self.p_loss) < 0 or max(self.p_loss) > 1:
+            raise ModelError(f"decks: p_loss is {self.p_loss}; expected shares between 0 and 1.")
         if np.abs(self._nets()).max() > 1:
             raise ModelError("decks: what a card nets must lie between -1 and 1. Divide by the largest.")
 
