@@ -79,3 +79,9 @@ def test_intervals_are_those_of_arviz(kind):
     for bound, values in (("lower", lower), ("upper", upper)):
         for name in ("x", "y"):
             np.testing.assert_array_equal(values[name], expected[name].sel(ci_bound=bound))
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_of_a_few_draws_nothing_is_said(draws):
+    found = diagnostics(xr.Dataset({"x": (("chain", "draw"), np.random.default_rng(1).normal(size=(2, draws)))}))
+    assert all(np.isnan(values["x"].item()) for values in found.values())

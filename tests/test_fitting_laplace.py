@@ -340,3 +340,17 @@ def test_a_mode_that_is_not_found_is_said_aloud(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, "fitrl"):
         laplace(plan, trials, random_seed=1)
     assert "did not find the mode of 2 subject(s)" in caplog.text
+
+
+def test_a_search_that_runs_away_says_what_to_do():
+    made = fitrl.simulate("q_learning", subjects=70, trials=8, random_seed=1)
+    with np.errstate(over="ignore"), pytest.raises(FitError, match=r"the quick fit ran away.*Sample \(without quick\)"):
+        fitrl.fit("q_learning", made.trials, quick=True, random_seed=1)
+
+
+def test_complete_pooling_with_a_formula_has_no_spread_to_draw():
+    made = fitrl.simulate("q_learning", subjects=6, trials=40, random_seed=1)
+    frame = made.frame.assign(group=np.where(made.frame["subject"].astype(int) > 3, "a", "b"))
+    formulas = {"alpha": "group", "beta": "group"}
+    fit = fitrl.fit("q_learning", frame, pooling="complete", formulas=formulas, quick=True, random_seed=1)
+    assert np.isfinite(fitrl.effects(fit)["post_sd"]).all()

@@ -105,7 +105,7 @@ def _block(x: np.ndarray) -> dict[str, np.ndarray]:
     """Every statistic of draws of shape (quantity, chain, draw)."""
     usable = np.isfinite(x).all((1, 2)) & (x.max((1, 2)) > x.min((1, 2)))
     found = {name: np.full(len(x), np.nan) for name in STATISTICS}
-    if not usable.any():
+    if not usable.any() or x.shape[2] < 4:  # of two draws per half nothing can be said
         return found
     x = x[usable]
     flat = np.sort(x.reshape(len(x), -1), axis=1)

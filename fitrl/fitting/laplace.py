@@ -11,7 +11,7 @@ import xarray as xr
 
 from fitrl.data import Trials
 from fitrl.errors import FitError
-from fitrl.fitting.mixed import draw_around, find_mode
+from fitrl.fitting.mixed import draw_around, find_mode, that_may_run_away
 from fitrl.fitting.population import Likelihood, Subjects, find_population, find_subjects
 from fitrl.fitting.subjects import stacked_likelihood, subject_likelihood
 from fitrl.fitting.system import make_system
@@ -100,7 +100,8 @@ def _partial(
 ) -> dict[str, np.ndarray]:
     wide = np.array([separate_prior(p)[1] for p in plan.estimated.values()])
     scales = [p.scale for p in plan.estimated.values()]
-    found = find_population(likelihood, n_subjects, origin[:, 0], origin[:, 1], scales, wide)
+    with that_may_run_away():
+        found = find_population(likelihood, n_subjects, origin[:, 0], origin[:, 1], scales, wide)
     if not found.settled:
         log.warning("the quick fit has not settled after %d rounds; its population is rougher still.", found.n_rounds)
     n = len(wide)

@@ -193,12 +193,13 @@ def find_mode(likelihood: CellLikelihood, system: System) -> Mode:
     on (penalised quasi-likelihood, Breslow & Clayton 1993, 10.1080/01621459.1993.10594284, here with priors). Where a
     likelihood curves the wrong way it is taken to say nothing.
     """
-    with _that_may_run_away():
+    with that_may_run_away():
         return _find_mode(likelihood, system)
 
 
 @contextmanager
-def _that_may_run_away() -> Iterator[None]:
+def that_may_run_away() -> Iterator[None]:
+    """Say what to do where a search for modes ends in what cannot be inverted, with a `FitError`."""
     try:
         yield
     except np.linalg.LinAlgError:
@@ -283,13 +284,15 @@ def draw_around(
     50 sets of standard deviations, so that what is not known of these widens the rest.
     """
     n = min(_SCALES, draws)
-    mean = np.zeros(len(found.scale))
-    scales = found.scale * np.exp(rng.multivariate_normal(mean, found.log_scale_covariance, size=n, method="eigh"))
+    scales = np.empty((n, 0))  # with complete pooling there are none
+    if len(found.scale):
+        mean = np.zeros(len(found.scale))
+        scales = found.scale * np.exp(rng.multivariate_normal(mean, found.log_scale_covariance, size=n, method="eigh"))
     of_draw = np.arange(draws) % n
     b, w = np.empty((draws, len(found.b))), np.empty((draws, *found.w.shape))
     for k in range(n):
         at = of_draw == k
-        with _that_may_run_away():
+        with that_may_run_away():
             solved = _solve(system, found.parabola, scales[k])
             root = np.linalg.cholesky(solved.w_covariance)
         away = rng.multivariate_normal(np.zeros(len(found.b)), solved.b_covariance, size=at.sum(), method="eigh")
