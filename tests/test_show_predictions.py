@@ -396,3 +396,13 @@ def test_a_task_without_choices_has_none():
     assert behaviour_of(fit) is None
     with pytest.raises(FitError, match="has no choices"):
         check_predictions(fit)
+
+
+def test_rounding_does_not_hide_what_lies_outside():
+    row = {"signature": "stay", "x": "win", "observed": 0.7641, "free_simulated": ""}
+    bands = {"one_step": (0.7528, 0.7632), "free": (0.70, 0.7638)}
+    for kind, (low, high) in bands.items():
+        row |= {kind: high, f"{kind}_lower": low, f"{kind}_upper": high, f"{kind}_inside": False}
+    assert "stay at win is 0.7641, predicted 0.7000 to 0.7638." in outside(pd.DataFrame([row]))
+    row |= {"free_lower": 0.4, "free_upper": 0.5}
+    assert "stay at win is 0.76, predicted 0.40 to 0.50." in outside(pd.DataFrame([row]))

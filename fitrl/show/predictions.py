@@ -341,6 +341,15 @@ def outside(table: pd.DataFrame, most: int = 6) -> str:
     return "\n".join(said)
 
 
+def _apart(observed: float, lower: float, upper: float) -> str:
+    """Write a value outside of an interval with as many digits as show that it is."""
+    for digits in range(2, 7):
+        seen, low, high = (round(x, digits) for x in (observed, lower, upper))
+        if not low <= seen <= high:
+            break
+    return f"{observed:.{digits}f}, predicted {lower:.{digits}f} to {upper:.{digits}f}"
+
+
 def _outside(table: pd.DataFrame, kind: str, what: str, most: int) -> str:
     known = table[table[f"{kind}_inside"].notna()]
     wrong = known[~known[f"{kind}_inside"].astype(bool)]
@@ -348,8 +357,7 @@ def _outside(table: pd.DataFrame, kind: str, what: str, most: int) -> str:
     if not len(wrong):
         return f"{head}."
     shown = [
-        f"{row['signature']} at {row['x']} is {row['observed']:.2f}, predicted {row[f'{kind}_lower']:.2f} to "
-        f"{row[f'{kind}_upper']:.2f}"
+        f"{row['signature']} at {row['x']} is {_apart(row['observed'], row[f'{kind}_lower'], row[f'{kind}_upper'])}"
         for row in wrong.head(most).to_dict("records")
     ]
     more = [f"and {len(wrong) - most} more"] if len(wrong) > most else []
