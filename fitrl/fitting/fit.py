@@ -192,8 +192,8 @@ def fit(
     Notes
     -----
     Divergences lead to another run at target acceptance 0.95, then 0.99, logged in ``spec.attempts``. Single subjects
-    whose chains stayed in different modes are drawn anew, given the population, which the verdict says
-    (`fitrl.fitting.modes`).
+    on whom chains do not agree, as where two sets of values explain their choices, are drawn anew given the population,
+    which the verdict says (`fitrl.fitting.modes`).
     Ctrl-C keeps what was sampled; the verdict then says that the fit was interrupted.
 
     Examples
@@ -266,7 +266,7 @@ def fit(
         try:
             redrawn = mend(pymc_model, plan, trials, idata, known, seed)
         except KeyboardInterrupt:
-            attempts[-1]["interrupted"] = True
+            attempts[-1]["interrupted"] = True  # in the log of the spec, too
         if redrawn:
             known = _subject_diagnostics(idata, spec.parameters)
             spec.timings["redraw"] = time.perf_counter() - started

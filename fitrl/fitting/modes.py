@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fitrl")
 
-MOST = 0.05  # share of the subjects; if more of them have not converged, it is no matter of single ones
+_MOST = 0.05  # share of the subjects; if more of them have not converged, it is no matter of single ones
 _STEPS = 30
 # Of the proposals: their number, and how much wider and heavier in the tails they are than what they are to find.
 _PARTS, _WIDER, _DF = 16, 1.2, 5
@@ -93,7 +93,7 @@ def stuck(known: Mapping[str, xr.Dataset], model: pm.Model, plan: Plan, idata: x
     found = np.unique(owner[r_hat > R_HAT_SUBJECT])
     others = r_hat[~np.isin(owner, found)]
     settled = others.size > 0 and float(np.mean(~(others <= R_HAT))) <= SHARE_SUBJECT
-    few = len(found) <= max(1.0, MOST * len(model.coords["subject"]))
+    few = len(found) <= max(1.0, _MOST * len(model.coords["subject"]))
     return found.tolist() if settled and few else []
 
 
@@ -126,7 +126,7 @@ def redraw(
     draws = {rv.name: posterior[rv.name].transpose("chain", "draw", ...).to_numpy() for rv in model.free_RVs}
     sizes = posterior.sizes["chain"], posterior.sizes["draw"]
     flat = {name: values.reshape(-1, *values.shape[2:]).copy() for name, values in draws.items()}
-    rng = np.random.default_rng([random_seed, 136])
+    rng = np.random.default_rng([random_seed, 136])  # a stream apart from that of the sampler
     # Shapes: (draw, step, subject, variable).
     shape = (sizes[0] * sizes[1], _STEPS)
     found = np.stack([draws[rv.name][..., subjects] for rv in own], axis=-1)
@@ -144,20 +144,18 @@ def redraw(
     values: dict[str, list[np.ndarray]] = {name: [] for name in plan.estimated}
     for d in range(shape[0]):
         point = {name: array[d] for name, array in flat.items()}
-        target, natural = evaluate(point)
-        density = current[d]
+        target, density = evaluate(point)[0], current[d]
         for step in range(_STEPS):
             before = {rv.name: point[rv.name][subjects] for rv in own}
             for k, rv in enumerate(own):
                 point[rv.name][subjects] = proposed[d, step, :, k]
-            there, moved = evaluate(point)
+            there = evaluate(point)[0]
             yes = uniform[d, step] < (there - of_proposed[d, step]) - (target - density)
             for rv in own:
                 point[rv.name][subjects] = np.where(yes, point[rv.name][subjects], before[rv.name])
             target, density = np.where(yes, there, target), np.where(yes, of_proposed[d, step], density)
-            natural = moved if yes.all() else natural if not yes.any() else evaluate(point)[1]
             accepted += yes
-        for name, at in zip(values, natural, strict=True):
+        for name, at in zip(values, evaluate(point)[1], strict=True):
             values[name].append(at)
     log.info("accepted jumps: %s", ", ".join(f"{share:.0%}" for share in accepted / (shape[0] * _STEPS)))
     new = {rv.name: flat[rv.name].reshape(draws[rv.name].shape) for rv in own}
